@@ -1,0 +1,46 @@
+"""Counters of a run: proposals, hits by kind, failures by kind, seconds hashed, evaluated and saved.
+
+Statistics are for people; nothing that affects a result reads them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+KINDS = (
+    "proposals", "told", "committed", "evaluations", "structural", "functional", "twin", "imported", "invalid",
+    "reevaluated", "failed", "nan", "timeout", "quarantined", "stopped", "audits", "audit_disagreements", "calls",
+)  # fmt: skip
+SECONDS = ("hashed", "evaluated", "saved", "strategy", "store")
+
+
+class Statistics:
+    """Counts and seconds; `counts["evaluations"]` counts functions distinct in this run."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+        self.seconds: dict[str, float] = dict.fromkeys(SECONDS, 0.0)
+
+    def evaluated(self, seconds: float) -> None:
+        """One request came back from the executor."""
+        self.counts["calls"] += 1
+        self.seconds["evaluated"] += seconds
+
+    def hit(self, seconds: float) -> None:
+        """A hit saved an evaluation that took `seconds`; where that is not known, the mean so far."""
+        calls = self.counts["calls"]
+        self.seconds["saved"] += seconds or (self.seconds["evaluated"] / calls if calls else 0.0)
+
+    def audited(self, same: bool) -> None:
+        self.counts["audits"] += 1
+        self.counts["audit_disagreements"] += not same
+
+    def as_json(self) -> dict[str, Any]:
+        return {"counts": dict(self.counts), "seconds": {k: round(v, 4) for k, v in self.seconds.items()}}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Seconds of earlier sessions; counts that the journal does not hold."""
+        self.seconds.update(saved.get("seconds", {}))
+        for kind in ("calls", "audits", "audit_disagreements"):
+            self.counts[kind] = saved.get("counts", {}).get(kind, 0)
