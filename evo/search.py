@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -15,24 +16,24 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from evo.config import Config, defining_changes, load_config, override_config, to_yaml
-from evo.equivalence.cache import SharedCache
+from evo.equivalence.cache import Published, SharedCache
 from evo.equivalence.identify import Identifier
 from evo.errors import ConfigError, EvoError, RunExistsError, RunNotFoundError
 from evo.executors import make_executor
 from evo.executors.base import EvaluatorRecipe, Executor, Limits
 from evo.loop import Loop, LoopSettings
 from evo.pipeline import Pipeline
-from evo.registry import build_space, code_digest, import_roots_of
+from evo.registry import build_space, worker_fingerprint
 from evo.resume import restore
 from evo.run.lock import RunLock
-from evo.run.store import RunStore
+from evo.run.store import RunStore, decode_observation
 from evo.seeds import Streams
 from evo.space import Preparation, SearchSpace
 from evo.statistics import Statistics
@@ -153,7 +154,7 @@ class Search:
             raise RunNotFoundError(f"no run at {path}", "`evo list` shows the runs there are")
         store = RunStore(path / "run.db")
         try:
-            old = Config.model_validate(store.meta()["config"], strict=False)
+            old = stored_config(store)
         finally:
             store.close()
         config = override_config(old, overrides) if overrides else old
@@ -274,12 +275,11 @@ class Search:
 
     def _strategy(self, space: SearchSpace[Any]) -> Strategy[Any]:
         s = self.config.strategy
-        strategy = build_strategy(s.name, space, s.options)
-        if s.restart is not None:
-            from evo.strategies.restart import Restart, RestartOptions
-
-            strategy = Restart(space, RestartOptions(**s.restart.model_dump()), strategy)
-        return strategy
+        if s.restart is None:
+            return build_strategy(s.name, space, s.options)
+        restart = s.restart.model_dump()
+        restart["limit"] = restart["limit"] or None
+        return build_strategy("restart", space, {"strategy": s.name, "options": s.options, **restart})
 
     def _open_session(self, store: RunStore, lock: RunLock, board: StatusBoard, executor: Executor) -> Session:
         config = self.config
@@ -296,9 +296,11 @@ class Search:
         folder = Path(config.runs_dir) / ".prepared" / space.name
         folder.mkdir(parents=True, exist_ok=True)
         prepared = space.prepare(Preparation(folder, executor.map, board.preparing))
-        roots = import_roots_of(config.space)
+        roots = import_roots(config.space)
         executor.start(
-            EvaluatorRecipe(config.space, dict(config.options), prepared, roots, code_digest(space, roots))
+            EvaluatorRecipe(
+                config.space, dict(config.options), prepared, roots, worker_fingerprint(config.space, roots)
+            )
         )
         loop = config.loop
         pipeline = Pipeline(space, store, executor, statistics, block=loop.block, cache=cache)
@@ -406,9 +408,10 @@ class Search:
             return
         store = s.store
 
-        def functions() -> Any:
-            for id, key, a, b in store.rows(
-                "SELECT id, key, grid_a, grid_b FROM identities WHERE id = function AND source = 'evaluated' ORDER BY id"
+        def functions() -> Iterator[Published]:
+            for id, key, a, b, genome in store.rows(
+                "SELECT id, key, grid_a, grid_b, p.genome FROM identities JOIN proposals p USING (id)"
+                " WHERE id = function AND source = 'evaluated' ORDER BY id"
             ):
                 aliases = [k for k in (key, a, b) if k is not None]
                 rows = [
@@ -420,9 +423,7 @@ class Search:
                     )
                 ]
                 if aliases and rows:
-                    from evo.run.store import decode_observation
-
-                    yield aliases, [(rung, seed, decode_observation(row)) for rung, seed, row in rows]
+                    yield Published(aliases, [(rung, seed, decode_observation(row)) for rung, seed, row in rows], genome)
 
         s.cache.publish(functions())
 
@@ -454,7 +455,7 @@ def replay(path: Path | str, candidate: int) -> dict[str, Any]:
     path = Path(path)
     store = RunStore(path / "run.db")
     try:
-        config = Config.model_validate(store.meta()["config"], strict=False)
+        config = stored_config(store)
         row = store.one(
             "SELECT p.genome, p.salt, i.function, c.rung, p.kind FROM proposals p JOIN identities i USING (id)"
             " LEFT JOIN commits c USING (id) WHERE id=?",
@@ -491,6 +492,23 @@ def replay(path: Path | str, candidate: int) -> dict[str, Any]:
         "agrees": same if stored is not None else None,
         "seconds": seconds,
     }
+
+
+def stored_config(store: RunStore) -> Config:
+    """The configuration a run was made with, as last resumed."""
+    return Config.model_validate_json(json.dumps(store.meta()["config"]), strict=True)
+
+
+def import_roots(space: str) -> tuple[str, ...]:
+    """The directory that must be on a worker's `sys.path` for a "module:attr" space; none for an installed one."""
+    if ":" not in space:
+        return ()
+    top = space.split(":", 1)[0].split(".", 1)[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        return ()
+    where = spec.submodule_search_locations[0] if spec.submodule_search_locations else spec.origin
+    return (str(Path(where).resolve().parent),) if where else ()
 
 
 def versions() -> dict[str, str]:
