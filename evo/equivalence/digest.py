@@ -206,6 +206,7 @@ def _grid_codes(
     if layout.starts.size > 1:
         inverse = inverse.take(layout.column_groups, axis=1)
     cells_per_unit = np.minimum(inverse * layout.powers, 2.0**-floor_exponent)
+    original = values
     if special is not None:
         values = np.where(special, 0.0, values)
     # Scaling by a power of two is exact, so one value has one number, whatever the machine.
@@ -215,10 +216,18 @@ def _grid_codes(
     groups, columns = layout.starts.size, values.shape[1]
     codes = np.empty((len(values), groups + columns + (0 if exact is None else exact.shape[1])), np.int64)
     codes[:, :groups] = octaves
-    codes[:, groups : groups + columns] = numbers
+    cells = codes[:, groups : groups + columns]
+    cells[:] = numbers
+    if special is not None:
+        cells[special] = _special_codes(original[special])
     if exact is not None:
         codes[:, groups + columns :] = exact
     return codes
+
+
+def _special_codes(values: Float64Array) -> Int64Array:
+    """Codes of infinities and NaN."""
+    return np.where(np.isnan(values), NOT_A_NUMBER, np.where(values > 0, POSITIVE_INFINITY, NEGATIVE_INFINITY))
 
 
 def _exact_codes(values: Float64Array) -> Int64Array:
