@@ -148,9 +148,7 @@ class Loop:
                 rows.append((i, 1, body, f"[{p.candidate}]", "reevaluate", p.salt, None))
         return rows
 
-    def pendings(
-        self, first: int, proposals: Sequence[Any], thresholds: tuple[float | None, ...]
-    ) -> list[Pending]:
+    def pendings(self, first: int, proposals: Sequence[Any], thresholds: tuple[float | None, ...]) -> list[Pending]:
         """Candidates from proposals, not yet identified."""
         made = []
         for i, p in enumerate(proposals, first):
@@ -164,7 +162,8 @@ class Loop:
 
     def _reevaluation(self, id: int, p: Reevaluate) -> Pending:
         row = self.store.one(
-            "SELECT p.genome, i.function, p.kind FROM proposals p JOIN identities i USING (id) WHERE id=?", (p.candidate,)
+            "SELECT p.genome, i.function, p.kind FROM proposals p JOIN identities i USING (id) WHERE id=?",
+            (p.candidate,),
         )
         if row is None or row[2] != 0:
             raise ConfigError(
@@ -199,12 +198,9 @@ class Loop:
             for (c, _), found in zip(new, self.cache.find(aliases), strict=True):
                 if found is not None:
                     c.imported, c.source = found, "imported"
-        aliases_of = {c.id: identity for c, identity in zip(bred, identities, strict=True)}
-        rows = []
-        for c in candidates:
-            identity = aliases_of.get(c.id)
-            key, a, b = (identity.key, identity.grid_a, identity.grid_b) if identity else (None, None, None)
-            rows.append((c.id, c.function, c.source, key, a, b, int(c.miss)))
+        aliases_of = {i.id: (i.key, i.grid_a, i.grid_b) for i in identities}
+        nothing = (None, None, None)
+        rows = [(c.id, c.function, c.source, *aliases_of.get(c.id, nothing), int(c.miss)) for c in candidates]
         self.store.add_identities(rows)
         self.queue(candidates)
 
@@ -231,7 +227,7 @@ class Loop:
             self._note_plan(c)
 
     def _note_plan(self, c: Pending) -> None:
-        """A repeat under a new salt, or with a laxer hurdle than any before it, may need evaluation: it counts as a miss."""
+        """A repeat under a new salt, or with a laxer hurdle than before, may need evaluation: it counts as a miss."""
         plan = (c.function, c.salt, c.offset)
         known = self._plans.get(plan)
         if known is None:
@@ -292,7 +288,10 @@ class Loop:
             values = self._assemble(c)
             extra: Any = result.extra if result is not None else None
             if len(self._at_rung) > 1 and c.rung_values:
-                extra = {**(extra or {}), "rungs": [v if v == v and abs(v) != float("inf") else str(v) for v in c.rung_values]}
+                extra = {
+                    **(extra or {}),
+                    "rungs": [v if v == v and abs(v) != float("inf") else str(v) for v in c.rung_values],
+                }
             behaviour = result.behaviour if result is not None else None
             rows.append((c.id, c.status, c.rung, pack(values) or b"", pack(behaviour), dump(extra) if extra else None))
             observations: tuple[tuple[int, tuple[float, ...]], ...] = ()
@@ -313,9 +312,7 @@ class Loop:
         costs = self.space.costs(c.genome)
         given = iter(values)
         try:
-            return tuple(
-                float(costs[o.name]) if o.cost else next(given) for o in self.space.objectives
-            )
+            return tuple(float(costs[o.name]) if o.cost else next(given) for o in self.space.objectives)
         except KeyError as error:
             raise EvaluatorError(
                 f"objective {error} is marked as a cost, but {type(self.space).__name__}.costs does not return it"
@@ -446,7 +443,9 @@ class Loop:
         return [self._from_row(rows[i], json.loads) for i in ids]
 
     def _from_row(self, row: tuple[Any, ...], loads: Any) -> Ready:
-        (id, kind, genome, parents, operator, salt, function, source, status, rung, values, behaviour, extra, later) = row
+        (id, kind, genome, parents, operator, salt, function, source, status, rung, values, behaviour, extra, later) = (
+            row
+        )
         parents = tuple(loads(parents))
         observations: tuple[tuple[int, tuple[float, ...]], ...] = ()
         if kind == 1:

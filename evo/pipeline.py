@@ -56,8 +56,8 @@ def fold(observations: Sequence[Observation], seconds: float = 0.0) -> Folded:
 class Pending:
     """A candidate on its way from the journal to its commit."""
 
-    __slots__ = ("done", "extra", "function", "genome", "id", "imported", "miss", "new", "offset", "operator", "parents",
-                 "reevaluate", "result", "rung", "rung_values", "salt", "seeds", "source", "status",
+    __slots__ = ("done", "extra", "function", "genome", "id", "imported", "miss", "new", "offset", "operator",
+                 "parents", "reevaluate", "result", "rung", "rung_values", "salt", "seeds", "source", "status",
                  "thresholds")  # fmt: skip
 
     def __init__(self, id: int, genome: Any, parents: tuple[int, ...], operator: str, salt: int) -> None:

@@ -1,6 +1,6 @@
 """Rebuilds a loop from its journal: newest snapshot, then the tail replayed through the strategy and compared.
 
-What the strategy proposes again must equal what the journal says, row for row; a difference is an error, never papered over.
+What the strategy proposes again must equal what the journal says, row for row; a difference is an error.
 """
 
 from __future__ import annotations
@@ -66,11 +66,17 @@ def restore(loop: Loop) -> None:
 def _told_ids(loop: Loop, begin: int, end: int) -> list[int]:
     if not loop.settings.throughput:
         return list(range(begin, end))
-    return [row[0] for row in loop.store.rows("SELECT id FROM tells WHERE seq >= ? AND seq < ? ORDER BY seq", (begin, end))]
+    return [
+        row[0] for row in loop.store.rows("SELECT id FROM tells WHERE seq >= ? AND seq < ? ORDER BY seq", (begin, end))
+    ]
 
 
 def _replay_tail(loop: Loop, start: int) -> None:
-    chunks = list(loop.store.rows("SELECT first_id, n, told, window_end FROM chunks WHERE first_id >= ? ORDER BY first_id", (start,)))
+    chunks = list(
+        loop.store.rows(
+            "SELECT first_id, n, told, window_end FROM chunks WHERE first_id >= ? ORDER BY first_id", (start,)
+        )
+    )
     for first, n, told, window_end in chunks:
         _tell_through(loop, told)
         journaled = proposals_from(loop.store, loop.space, first, n)
@@ -110,8 +116,8 @@ def _compare(loop: Loop, journaled: Sequence[Sequence[Any]], again: Sequence[Seq
                 )
     if len(journaled) != len(again):
         raise ReplayMismatchError(
-            f"{loop.store.path}: on resume the strategy makes {len(again)} proposals where the journal has {len(journaled)}"
-            f" (from candidate {journaled[0][0]})",
+            f"{loop.store.path}: on resume the strategy makes {len(again)} proposals where the journal"
+            f" has {len(journaled)} (from candidate {journaled[0][0]})",
             "the strategy or its options changed since; resume with the versions in meta.versions",
         )
 
@@ -219,7 +225,11 @@ def _restore_pending(loop: Loop, offsets: dict[int, int]) -> None:
     low, high = untold[0], untold[-1] + 1
     wanted = set(untold)
     misses = dict(store.rows("SELECT id, miss FROM identities WHERE id >= ? AND id < ?", (low, high)))
-    committed = [i for (i,) in store.rows("SELECT id FROM commits WHERE id >= ? AND id < ? ORDER BY id", (low, high)) if i in wanted]
+    committed = [
+        i
+        for (i,) in store.rows("SELECT id FROM commits WHERE id >= ? AND id < ? ORDER BY id", (low, high))
+        if i in wanted
+    ]
     done = set(committed)
     for i in committed:
         loop.untold.append((i, bool(misses[i])))
@@ -265,7 +275,9 @@ def _restore_audits(loop: Loop) -> None:
         assert row is not None
         c = pending_from(loop, row)
         c.function, c.source, c.rung, c.status = function, "structural", rung, status
-        found = loop.store.observations(function, loop.space.rungs[rung].name, loop.pipeline.seeds(rung, c.salt, c.offset))
+        found = loop.store.observations(
+            function, loop.space.rungs[rung].name, loop.pipeline.seeds(rung, c.salt, c.offset)
+        )
         if found is not None:
             c.result = fold(found)
             loop.pipeline.audit(c)

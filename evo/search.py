@@ -1,9 +1,9 @@
-"""A search from launch to end: `Search` builds everything from a configuration, drives the loop, and keeps the run directory.
+"""A search from launch to end: `Search` builds everything from a configuration, drives the loop, keeps the folder.
 
-    from evo import Search
+from evo import Search
 
-    result = Search("lion", budget={"wall": "3m"}, seed=1).run()
-    print(result.best["summary"], result.path)
+result = Search("lion", budget={"wall": "3m"}, seed=1).run()
+print(result.best["summary"], result.path)
 """
 
 from __future__ import annotations
@@ -423,7 +423,9 @@ class Search:
                     )
                 ]
                 if aliases and rows:
-                    yield Published(aliases, [(rung, seed, decode_observation(row)) for rung, seed, row in rows], genome)
+                    yield Published(
+                        aliases, [(rung, seed, decode_observation(row)) for rung, seed, row in rows], genome
+                    )
 
         s.cache.publish(functions())
 

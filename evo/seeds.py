@@ -35,15 +35,15 @@ class Streams:
 
     def __call__(self, candidate_id: int, purpose: str) -> np.random.Generator:
         """Args:
-            candidate_id: non-negative.
-            purpose: a short constant name ("mutate", "tournament"); different names give independent streams.
+        candidate_id: non-negative.
+        purpose: a short constant name ("mutate", "tournament"); different names give independent streams.
         """
         word = self._purposes.get(purpose)
         if word is None:
             word = self._purposes[purpose] = xxhash.xxh3_64_intdigest(purpose.encode())
         self._inner["key"][1] = word
         self._inner["counter"][2] = candidate_id
-        self._bits.state = self._state
+        self._bits.state = self._state  # type: ignore[assignment]
         return self._generator
 
 

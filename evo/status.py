@@ -1,8 +1,8 @@
 """The status of a run: what the live view, `evo list` and `evo show` read, and where budgets are counted.
 
-The keys are: state, reason, pid, host, heartbeat, space, strategy, seed, name, session, budget, progress, eta_s, elapsed_s,
-counts, seconds, rate, rate_evaluations, executor, leaders, curve, timeline, preparing, functions. Times here are for people and
-for the wall budget; nothing that is proposed depends on them.
+The keys are: state, reason, pid, host, heartbeat, space, strategy, seed, name, session, budget, progress, eta_s,
+elapsed_s, counts, seconds, rate, rate_evaluations, executor, leaders, curve, timeline, preparing, functions. Times
+here are for people and for the wall budget; nothing that is proposed depends on them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ LEADERS = 50
 class StatusBoard:
     """Counts budgets, writes the status row about once a second, calls the observer a few times a second."""
 
-    def __init__(self, config: Config, path: Path, store: RunStore, observer: Callable[[dict[str, Any]], None] | None) -> None:
+    def __init__(
+        self, config: Config, path: Path, store: RunStore, observer: Callable[[dict[str, Any]], None] | None
+    ) -> None:
         self.config = config
         self.path = path
         self.store = store

@@ -42,7 +42,7 @@ def parse_value(text: str) -> Any:
     Raises:
         yaml.YAMLError: not YAML.
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
+    return yaml.load(text, Loader=_Loader)
 
 
 def _places(node: yaml.Node | None, source: str, path: KeyPath = ()) -> dict[KeyPath, str]:
@@ -84,7 +84,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     try:
         node = yaml.compose(text, Loader=_Loader)
         places = _places(node, str(path))
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
+        data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ def to_yaml(config: Config) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Models and Mappings as dicts, tuples as lists; models give the keys that were set, so that defaults stay defaults."""
+    """Models and Mappings as dicts, tuples as lists; of models only what was set, so that defaults stay defaults."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
@@ -163,7 +162,7 @@ def _added(data: dict[str, Any], path: KeyPath, text: str, place: str) -> Any:
     return present + amount
 
 
-def _json_text(data: Any, places: Mapping[KeyPath, str], source: str, prefix: KeyPath = ()) -> str:
+def _json_text(data: Any, places: Mapping[KeyPath, str], source: str) -> str:
     """JSON, since only JSON may be strict and yet take lists for tuples; says which value is not JSON."""
 
     def walk(value: Any, path: KeyPath) -> list[Problem]:
@@ -179,47 +178,52 @@ def _json_text(data: Any, places: Mapping[KeyPath, str], source: str, prefix: Ke
             )
         ]
 
-    problems = walk(data, prefix)
+    problems = walk(data, ())
     if problems:
         raise config_error(problems, places, source)
     return json.dumps(data)
 
 
-def _options(kind: type, given: Any, prefix: KeyPath, places: Mapping[KeyPath, str], source: str) -> dict[str, Any]:
-    """Options validated by their dataclass and spelled out as JSON."""
-    given = {} if given is None else given
+def _options(kind: type, given: Any, prefix: KeyPath, text: str) -> tuple[dict[str, Any], list[Problem]]:
+    """Options validated by their dataclass and spelled out as JSON, and what is wrong with them."""
     known = all_paths(kind, prefix)
     problems = [Problem(path, "unknown key", meant(path, known)) for path in unknown_keys(kind, given, prefix)]
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     try:
-        options = adapter.validate_json(_json_text(given, places, source, prefix), strict=True)
+        options = adapter.validate_json(text, strict=True)
     except ValidationError as error:
-        problems += problems_of(error, given, prefix)
-    if problems:
-        raise config_error(problems, places, source)
-    spelled = adapter.dump_python(options, mode="json")
-    for key, value in spelled.items():
-        if isinstance(value, float) and math.isnan(value):
-            raise config_error([Problem((*prefix, key), "must not be NaN")], places, source)
-    return dict(spelled)
+        return {}, problems + problems_of(error, given, prefix)
+    return dict(adapter.dump_python(options, mode="json")), problems
 
 
 def _finish(data: dict[str, Any], places: Mapping[KeyPath, str], source: str) -> Config:
-    known = all_paths(Config)
-    problems = [Problem(path, "unknown key", meant(path, known)) for path in unknown_keys(Config, data)]
-    try:
-        config = Config.model_validate_json(_json_text(data, places, source), strict=True)
-    except ValidationError as error:
-        problems += problems_of(error, data)
-    if problems:
-        raise config_error(problems, places, source)
+    """Validate everything, and say everything that is wrong at once."""
     from evo.registry import load_space_class
     from evo.strategies import strategy_class
 
-    space_class = load_space_class(config.space)
-    strategy = strategy_class(config.strategy.name)
-    options = _options(space_class.Options, config.options, ("options",), places, source)
-    chosen = _options(strategy.Options, config.strategy.options, ("strategy", "options"), places, source)
-    return config.model_copy(
-        update={"options": options, "strategy": config.strategy.model_copy(update={"options": chosen})}
-    )
+    known = all_paths(Config)
+    problems = [Problem(path, "unknown key", meant(path, known)) for path in unknown_keys(Config, data)]
+    text = _json_text(data, places, source)
+    config: Config | None = None
+    try:
+        config = Config.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        problems += problems_of(error, data)
+
+    kinds: dict[KeyPath, type] = {("options",): load_space_class(data["space"]).Options}
+    name = _get(data, ("strategy", "name")) or Config.model_fields["strategy"].default.name
+    if isinstance(name, str):
+        try:
+            kinds["strategy", "options"] = strategy_class(name).Options
+        except ConfigError as error:
+            problems.append(Problem(("strategy", "name"), error.message, error.hint))
+    checked: dict[KeyPath, dict[str, Any]] = {}
+    for path, kind in kinds.items():
+        given = _get(data, path) or {}
+        if isinstance(given, Mapping):
+            checked[path], wrong = _options(kind, given, path, json.dumps(given))
+            problems += wrong
+    if problems or config is None:
+        raise config_error(problems, places, source)
+    strategy = config.strategy.model_copy(update={"options": checked["strategy", "options"]})
+    return config.model_copy(update={"options": checked["options",], "strategy": strategy})

@@ -1,4 +1,4 @@
-"""The models of a run's configuration. What each key means stands in its description, which `evo validate --schema` prints."""
+"""The models of a run's configuration; what each key means stands below it, and in `evo validate --schema`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ Seconds = Annotated[
         {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "examples": ["90s", "20m", "2h"]}]}
     ),
 ]
-Count = Annotated[int, Field(ge=1)]
+
+
+def _whole(value: Any) -> Any:
+    """1e4 is how people write ten thousand, though YAML takes it for a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+CountOrZero = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 MODULE_OR_NAME = r"^[A-Za-z_][\w.-]*(:[A-Za-z_][\w.]*)?$"
 
 
@@ -34,16 +42,16 @@ class Restart(Section):
     """Where to begin again: the space's seed genomes, or the best found so far."""
     after: Count = 5000
     """Told results in a row without an improvement of the best."""
-    tolerance: float = Field(0.0, ge=0.0)
+    tolerance: float = Field(default=0.0, ge=0.0)
     """An improvement counts if it is larger than this, in units of the first objective."""
-    limit: Annotated[int, Field(ge=0)] = 3
+    limit: CountOrZero = 3
     """How many restarts at most; 0: no limit."""
 
 
 class StrategySettings(Section):
     """The algorithm that proposes candidates."""
 
-    name: str = Field("regularized", pattern=MODULE_OR_NAME)
+    name: str = Field(default="regularized", pattern=MODULE_OR_NAME)
     """An installed strategy (random, regularized, truncation, nsga2, ...), or module:attr."""
     options: dict[str, Any] = {}
     """The strategy's own options."""
@@ -116,9 +124,9 @@ class Identity(Section):
     """Compare canonical forms."""
     functional: bool = True
     """Compare behaviour on probe inputs (where the space has a fingerprint)."""
-    forget: Annotated[int, Field(ge=0)] = 0
+    forget: CountOrZero = 0
     """Every k-th repeat of a function is evaluated afresh; 0: never."""
-    audit: float = Field(0.0, ge=0.0, le=1.0)
+    audit: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the hits that are evaluated all the same and compared; never told to the strategy."""
     cache: str | None = None
     """Path of the cache shared by runs; null: none."""
@@ -133,7 +141,7 @@ class ExecutorSettings(Section):
     """Worker processes; auto: one a CPU."""
     address: str | None = None
     """null: a local Ray is started. "auto" or host:port: a running cluster is joined."""
-    timeout_s: float | None = Field(60.0, gt=0.0)
+    timeout_s: float | None = Field(default=60.0, gt=0.0)
     """Seconds an evaluation may take; null: no limit."""
     memory_mb: Count | None = 4096
     """Megabytes a worker may allocate beyond what it holds when its evaluator is built; null: no limit."""
@@ -146,7 +154,7 @@ class ExecutorSettings(Section):
 class ReportSettings(Section):
     """The evaluation on held-out data at the end; never told to the strategy."""
 
-    candidates: Annotated[int, Field(ge=0)] = 5
+    candidates: CountOrZero = 5
     """Finalists evaluated; 0: none."""
     seeds: Count = 5
     """Seeds for each."""
@@ -159,9 +167,9 @@ class Config(Section):
     """The search space: an installed one's name (`evo spaces`), or module:attr."""
     options: dict[str, Any] = {}
     """The space's own options."""
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run's name, which is its folder's; null: <space>-<date>-<time>-<4 hex>."""
-    seed: int = Field(0, ge=0, lt=2**64)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     """Seed of every random stream of the search."""
     runs_dir: str = "runs"
     """Folder that runs land in."""

@@ -104,7 +104,7 @@ def meant(path: KeyPath, known: Iterable[KeyPath]) -> str:
     """What an unknown key may have meant: a hint, never empty if there are known keys."""
     known = list(known)
     siblings = [candidate[-1] for candidate in known if candidate[:-1] == path[:-1]]
-    close = difflib.get_close_matches(path[-1], siblings, n=2, cutoff=0.6)
+    close = difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.6)
     elsewhere = [candidate for candidate in known if candidate[-1] == path[-1]]
     names = [dotted((*path[:-1], name)) for name in close] or [dotted(candidate) for candidate in elsewhere[:2]]
     if not names:
@@ -136,12 +136,9 @@ def _real_path(location: Sequence[int | str], given: Any) -> tuple[KeyPath, Any]
     """The part of pydantic's location that exists in the input (the rest names branches of unions), and the value."""
     path: list[str] = []
     for part in location:
-        if isinstance(given, Mapping) and part in given:
-            given = given[part]
-        elif isinstance(given, list) and isinstance(part, int) and part < len(given):
-            given = given[part]
-        else:
+        if not (part in given if isinstance(given, Mapping) else isinstance(given, list) and part in range(len(given))):
             break
+        given = given[part]
         path.append(str(part))
     return tuple(path), given
 
@@ -185,14 +182,14 @@ def problems_of(error: ValidationError, given: Any, prefix: KeyPath = ()) -> lis
 def config_error(problems: Sequence[Problem], origin: Mapping[KeyPath, str], source: str) -> ConfigError:
     """One error for all problems, each with the place its key was given."""
 
-    def line(problem: Problem) -> str:
-        place = next(
-            (origin[problem.path[:n]] for n in range(len(problem.path), 0, -1) if problem.path[:n] in origin), source
-        )
-        return f"{dotted(problem.path) or 'the configuration'}: {problem.text} ({place})"
+    def place(path: KeyPath) -> str:
+        return next((origin[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origin), source)
 
-    hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+    def line(problem: Problem, hint: str = "") -> str:
+        words = f"{problem.text}; {hint}" if hint else problem.text
+        return f"{dotted(problem.path) or 'the configuration'}: {words} ({place(problem.path)})"
+
     if len(problems) == 1:
-        return ConfigError(line(problems[0]), hints[0] if hints else "")
-    listed = "\n".join(f"  {line(problem)}" for problem in problems)
-    return ConfigError(f"{len(problems)} problems in the configuration:\n{listed}", "; ".join(hints))
+        return ConfigError(line(problems[0]), problems[0].hint)
+    listed = "\n".join(f"  {line(problem, problem.hint)}" for problem in problems)
+    return ConfigError(f"{len(problems)} problems in the configuration:\n{listed}")

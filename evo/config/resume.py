@@ -8,7 +8,7 @@ from typing import Any
 from evo.config.models import Config
 
 FREE = ("budget", "executor", "report", "loop.snapshot_every")
-"""Keys (and all below them) that change cost, speed or the end of a run, never what it proposes. All others define it."""
+"""Keys (and all below) that change cost, speed or the end of a run, never what it proposes; all others define it."""
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from evo.program.language import Language, Operator, Signature, Type, operator_t
 from evo.program.liveness import live, live_slots
 from evo.program.lower import Lowered, lower
 from evo.program.mutate import MutationOptions, Mutator
+from evo.program.simplify import simplify
 from evo.program.source import render, statements
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "lower",
     "operator_table",
     "render",
+    "simplify",
     "statements",
 ]

@@ -6,6 +6,7 @@ signature's inputs. With a level, constants are folded and identities applied as
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from evo.program.liveness import liveness
 _digest = xxhash.xxh3_128_digest
 
 NAN = float("nan")
-MAX_REWRITES = 200
+MAX_REWRITES = 50
 """Rewrites nested in one another before the identities are declared to run in circles."""
 
 
@@ -33,6 +34,16 @@ class Call(NamedTuple):
 
 class Graph:
     """Nodes of one program.
+
+    Args:
+        language: of the program.
+        program: a valid program.
+        level: None gives plain value numbering; otherwise constants are folded and identities up to it applied.
+        writable: keep calls of literals that give NaN or an infinity, which no literal can say.
+
+    Raises:
+        InvalidGenomeError: a live statement is not valid.
+        ConfigError: the identities rewrite without end.
 
     Attributes:
         heads: what the node looks like to patterns: an operator's name, a literal's value, "" for an input.
@@ -47,7 +58,8 @@ class Graph:
         names: node -> the variable that first held it, for operator nodes.
     """
 
-    def __init__(self, language: Language, program: Program, level: Level | None) -> None:
+    def __init__(self, language: Language, program: Program, level: Level | None, writable: bool = False) -> None:
+        self._writable = writable
         self._language = language
         self._operators = language.operators
         self._results = language._results
@@ -190,9 +202,12 @@ class Graph:
             fold = self._operators[operator].fold
             if fold is not None and all([isinstance(look, float) for look in looks]):
                 try:
-                    return self.literal(float(fold(*looks)))
+                    value = float(fold(*looks))
                 except (ArithmeticError, ValueError):
                     pass  # the operator's way to say that it is not folded here
+                else:
+                    if not self._writable or math.isfinite(value):
+                        return self.literal(value)
         rewrites = self._rewrites.get(operator)
         if rewrites is None:
             return None

@@ -1,4 +1,4 @@
-"""What makes two journals equal: what was proposed, identified, observed and committed; never when, where or how often tried."""
+"""What makes two journals equal: what was proposed, identified, observed, committed; never when, where or how often."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PARTS = {
     "proposals": "SELECT * FROM proposals ORDER BY id",
     "identities": "SELECT * FROM identities ORDER BY id",
     "late_identities": "SELECT * FROM late_identities ORDER BY id",
-    "observations": "SELECT function, rung, seed, request, status, vals, behaviour, extra, fingerprint FROM observations"
-    " ORDER BY function, rung, seed, request",
+    "observations": "SELECT function, rung, seed, request, status, vals, behaviour, extra, fingerprint"
+    " FROM observations ORDER BY function, rung, seed, request",
     "commits": "SELECT * FROM commits ORDER BY id",
 }
 

@@ -9,15 +9,14 @@ Values keep their natural direction. Vectors are tuples of floats (stored as lit
 from __future__ import annotations
 
 import json
-import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from evo.errors import CandidateNotFoundError, DamagedRunError, RunLockedError, SchemaError
+from evo.run.database import ReadOnlyDatabase
 from evo.run.folder import DATABASE
 from evo.run.schema import SCHEMA_VERSION
 
@@ -77,7 +76,7 @@ def _json(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-class RunReader:
+class RunReader(ReadOnlyDatabase):
     """Reads a run directory (see ARCHITECTURE.md for its tables). Every call sees what was written last.
 
     Args:
@@ -91,88 +90,25 @@ class RunReader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._file = self.path / DATABASE
-        self._log = self.path / (DATABASE + "-wal")
-        self._db: sqlite3.Connection | None = None
-        self._immutable = False
+        self._network_status = self.path / "status.json"
         if not self._file.is_file():
             raise DamagedRunError(f"{self._file} is missing", "the folder is no run, or its database was deleted")
-        row = self._one("SELECT value FROM meta WHERE key = 'schema'")
-        found = json.loads(row[0]) if row else None
+        super().__init__(self._file)
+        try:
+            self._check_schema()
+        except RunLockedError:
+            if not self._network_status.exists():
+                raise
+
+    def _check_schema(self) -> None:
+        found = self._meta("schema")
         if found != SCHEMA_VERSION:
-            versions = self._one("SELECT value FROM meta WHERE key = 'versions'")
-            wrote = (json.loads(versions[0]) or {}).get("evo-search") if versions else None
+            wrote = (self._meta("versions") or {}).get("evo-search")
             by = f" (evo {wrote})" if wrote else ""
             raise SchemaError(
                 f"{self._file} has schema version {found}{by}; this version of evo reads {SCHEMA_VERSION}",
                 "read it with the version of evo that wrote it, or start a new run",
             )
-
-    # ------------------------------------------------------------------ the database
-
-    def _connect(self) -> sqlite3.Connection:
-        """Without a write-ahead log nobody writes: then the file is opened as immutable, which leaves no file behind
-        and works on a read-only file system. When a log appears, the connection is opened again."""
-        writer = self._log.exists()
-        if self._db is not None and self._immutable and writer:
-            self.close()
-        if self._db is None:
-            self._immutable = not writer
-            suffix = "&immutable=1" if self._immutable else ""
-            uri = self._file.absolute().as_uri() + "?mode=ro" + suffix
-            self._db = sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
-        return self._db
-
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of any SELECT, streamed.
-
-        Raises:
-            DamagedRunError: the database cannot be read. RunLockedError: its writer lets nobody in.
-        """
-        try:
-            yield from self._connect().execute(query, parameters)
-        except sqlite3.OperationalError as error:
-            text = str(error)
-            if "locked" in text:
-                raise RunLockedError(
-                    f"{self._file} is locked by its writer",
-                    "on a network file system a run can be read once it has stopped",
-                ) from error
-            self._fail(error)
-        except sqlite3.DatabaseError as error:
-            self._fail(error)
-
-    def _fail(self, error: sqlite3.Error) -> None:
-        text = str(error)
-        if "no such table" in text:
-            raise DamagedRunError(
-                f"{self._file} is a database, but no run of evo ({text})",
-                "name another folder; if the run has just been started, try again",
-            ) from error
-        if "not a database" in text:
-            raise DamagedRunError(
-                f"{self._file} is no SQLite database, or its head is broken", "restore it from a copy"
-            ) from error
-        raise DamagedRunError(
-            f"{self._file} cannot be read: {text}",
-            f"restore it from a copy, or save what is readable: sqlite3 {self._file} .recover | sqlite3 recovered.db",
-        ) from error
-
-    def _one(self, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        return next(iter(list(self.rows(query, parameters))), None)
-
-    def close(self) -> None:
-        """Close the database; idempotent."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-    def __enter__(self) -> RunReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------------ the run as a whole
 
@@ -182,18 +118,37 @@ class RunReader:
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
-        row = self._one("SELECT value FROM meta WHERE key = 'config'")
-        return dict(json.loads(row[0])) if row else {}
+        return dict(self._meta("config") or {})
+
+    def _meta(self, key: str) -> Any:
+        row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
+        return json.loads(row[0]) if row else None
 
     def objectives(self) -> list[dict[str, Any]]:
         """{"name", "direction", "cost"} of each objective, in order."""
-        row = self._one("SELECT value FROM meta WHERE key = 'objectives'")
-        found = json.loads(row[0]) if row else []
-        return [item if isinstance(item, dict) else {"name": str(item)} for item in found]
+        return [
+            {"name": str(name), "direction": str(direction), "cost": bool(cost)}
+            for name, direction, cost in self._meta("objectives") or []
+        ]
+
+    def rungs(self) -> list[dict[str, Any]]:
+        """{"name", "replicates", "hurdle"} of each rung, in order."""
+        return [
+            {"name": str(name), "replicates": int(replicates), "hurdle": hurdle}
+            for name, replicates, hurdle in self._meta("rungs") or []
+        ]
 
     def status(self) -> dict[str, Any]:
-        """The status as its writer last stored it (about once a second); empty before the first."""
-        row = self._one("SELECT state FROM status WHERE id = 1")
+        """The status as its writer last stored it (about once a second); empty before the first.
+
+        On a network file system a live run's database lets nobody in; its writer then keeps status.json beside it.
+        """
+        try:
+            row = self._one("SELECT state FROM status WHERE id = 1")
+        except RunLockedError:
+            if not self._network_status.exists():
+                raise
+            return dict(json.loads(self._network_status.read_text()))
         return dict(json.loads(row[0])) if row else {}
 
     def counts(self) -> dict[str, int]:
@@ -213,10 +168,9 @@ class RunReader:
         return [(float(t), dict(counts), dict(seconds)) for t, counts, seconds in self.status().get("timeline", [])]
 
     def leaders(self, n: int = 10) -> list[dict[str, Any]]:
-        """The best candidates of distinct functions, best first: {"id", "function", "values", "status", "rung", "operator",
-        "parents", "summary"}.
+        """The best candidates of distinct functions, best first.
 
-        The writer keeps up to 50; for more, or where it had no time to store any, commits are ranked by rung and first
+        Each is {"id", "function", "values", "status", "rung", "operator", "parents", "summary"}. The writer keeps up to 50; for more, or where it had no time to store any, commits are ranked by rung and first
         objective (then without a summary).
         """
         stored = self.status().get("leaders", [])
@@ -224,7 +178,7 @@ class RunReader:
             return list(stored[:n])
         known = {leader["function"] for leader in stored}
         objectives = self.objectives()
-        sign = -1.0 if objectives and objectives[0].get("direction") == "maximise" else 1.0
+        sign = -1.0 if objectives and objectives[0]["direction"] == "maximise" else 1.0
         best: dict[int | None, tuple[tuple[float, float, int], Committed]] = {}
         for row in self.commits():
             if row.kind == 1 or row.status != "ok" or not row.values or row.values[0] != row.values[0]:
@@ -235,8 +189,8 @@ class RunReader:
         ranked = [row for _, row in sorted(best.values(), key=lambda pair: pair[0])]
         tail = [
             {
-                "id": row.id, "function": row.function, "values": list(row.values), "status": row.status, "rung": row.rung,
-                "operator": row.operator, "parents": list(row.parents), "summary": "",
+                "id": row.id, "function": row.function, "values": list(row.values), "status": row.status,
+                "rung": row.rung, "operator": row.operator, "parents": list(row.parents), "summary": "",
             }
             for row in ranked if row.function not in known
         ]  # fmt: skip
@@ -291,8 +245,8 @@ class RunReader:
     def candidate(self, candidate: int) -> dict[str, Any]:
         """Everything about one candidate.
 
-        Keys: those of `Committed`, and genome, salt, thresholds, reevaluates (an id or None), costs (by name), observations
-        (of its function, and its own repeats), evaluations, leader (its row in `leaders`, or None).
+        Keys: those of `Committed`, and genome, salt, thresholds, reevaluates (an id or None), costs (by name),
+        observations (of its function, and its own repeats), evaluations, leader (its row in `leaders`, or None).
 
         Raises:
             CandidateNotFoundError: the run holds no such candidate.
@@ -305,7 +259,7 @@ class RunReader:
         costs = {
             objective["name"]: value
             for objective, value in zip(self.objectives(), found.values, strict=False)
-            if objective.get("cost")
+            if objective["cost"]
         }
         return {
             **found._asdict(),
@@ -357,8 +311,8 @@ class RunReader:
     def _committed(row: Sequence[Any]) -> Committed:
         candidate, status, rung, values, behaviour, extra, operator, parents, function, source, miss, kind = row
         return Committed(
-            candidate, status, -1 if rung is None else rung, floats(values), floats(behaviour) or None, _json(extra), operator,
-            tuple(json.loads(parents)), function, source, bool(miss), kind,
+            candidate, status, -1 if rung is None else rung, floats(values), floats(behaviour) or None, _json(extra),
+            operator, tuple(json.loads(parents)), function, source, bool(miss), kind,
         )  # fmt: skip
 
     def lineage(self, candidate: int, limit: int = 1000) -> list[Committed]:
@@ -383,15 +337,15 @@ class RunReader:
     def children(self, candidate: int, limit: int | None = None) -> list[int]:
         """Ids of the candidates made from this one (re-evaluations of it among them), in id order."""
         query = (
-            "SELECT p.id FROM proposals p WHERE p.id > ? AND EXISTS (SELECT 1 FROM json_each(p.parents) e WHERE e.value = ?)"
-            " ORDER BY p.id LIMIT ?"
+            "SELECT p.id FROM proposals p WHERE p.id > ? AND EXISTS"
+            " (SELECT 1 FROM json_each(p.parents) e WHERE e.value = ?) ORDER BY p.id LIMIT ?"
         )
         return [row[0] for row in self.rows(query, (candidate, candidate, -1 if limit is None else limit))]
 
     # ------------------------------------------------------------------ beside the journal
 
     def sources(self, bins: int = 100) -> list[tuple[int, dict[str, int]]]:
-        """Where observations came from along the run: (first id of the bin, count by source), `bins` equal spans of ids."""
+        """Where observations came from along the run: (first id, count by source) of `bins` equal spans of ids."""
         n = self.proposals()
         if not n:
             return []
@@ -403,9 +357,9 @@ class RunReader:
         return sorted(found.items())
 
     def errors(self, limit: int = 50) -> list[dict[str, Any]]:
-        """Failures grouped by status and message, the most frequent first: {"status", "message", "functions", "example"}.
+        """Failures grouped by status and message, the most frequent first.
 
-        `example` is the smallest id of a candidate that failed so; `<run>/errors/<id>.txt` may hold its traceback.
+        Each is {"status", "message", "functions", "example"}; `example` is the smallest id of a candidate that failed so; `<run>/errors/<id>.txt` may hold its traceback.
         """
         query = (
             "SELECT status, COALESCE(message, ''), COUNT(DISTINCT function), MIN(function) FROM observations"

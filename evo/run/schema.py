@@ -1,4 +1,4 @@
-"""The tables of run.db. Raise `SCHEMA_VERSION` with every change of meaning and keep a file of the old version as a test."""
+"""The tables of run.db. Raise `SCHEMA_VERSION` with every change of meaning, and keep an old file as a test."""
 
 SCHEMA_VERSION = 1
 

@@ -96,7 +96,7 @@ class RunStore:
 
     def __init__(self, path: Path, create: bool = False) -> None:
         self.path = path
-        self._open_transaction = False
+        self._failed = False
         if not create and not path.exists():
             raise DamagedRunError(f"{path} is missing", "the folder is no run, or its database was deleted")
         with translated(path):
@@ -124,25 +124,35 @@ class RunStore:
     # ------------------------------------------------------------------ transactions
 
     def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        with translated(self.path):
-            if not self._open_transaction:
+        with self._writing():
+            if not self._db.in_transaction:
                 self._db.execute("BEGIN")
-                self._open_transaction = True
             self._db.executemany(statement, rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """After a failed write nothing half-done may become durable: roll back, and write no more."""
+        if self._failed:
+            raise StorageFullError(f"{self.path}: an earlier write failed", "free some space and resume")
+        try:
+            with translated(self.path):
+                yield
+        except BaseException:
+            self._failed = True
+            if self._db.in_transaction:
+                self._db.rollback()
+            raise
 
     def commit(self) -> None:
         """Make everything written so far durable."""
-        if self._open_transaction:
-            with translated(self.path):
+        if self._db.in_transaction:
+            with self._writing():
                 self._db.execute("COMMIT")
-            self._open_transaction = False
 
     def close(self) -> None:
-        """Commit and close; idempotent. After a failed write, what was not committed is rolled back."""
-        try:
+        """Commit and close; idempotent. After a failed write, what was not committed is lost, as it must be."""
+        if not self._failed:
             self.commit()
-        except StorageFullError:
-            self._open_transaction = False
         self._db.close()
 
     # ------------------------------------------------------------------ writing
@@ -154,7 +164,9 @@ class RunStore:
         self, first_id: int, told: int, misses_untold: int, window_end: int, rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """One ask: proposal rows (id, kind, genome, parents, operator, salt, thresholds)."""
-        self._many("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", [(first_id, len(rows), told, misses_untold, window_end)])
+        self._many(
+            "INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", [(first_id, len(rows), told, misses_untold, window_end)]
+        )
         self._many("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def add_identities(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -221,7 +233,9 @@ class RunStore:
         row = self.one("SELECT state FROM status")
         return json.loads(row[0]) if row else {}
 
-    def observations(self, function: int, rung: str, seeds: Sequence[int], request: int = 0) -> list[Observation] | None:
+    def observations(
+        self, function: int, rung: str, seeds: Sequence[int], request: int = 0
+    ) -> list[Observation] | None:
         """The stored observations, one a seed; None unless all are there."""
         found = []
         for seed in seeds:

@@ -1,4 +1,4 @@
-"""A driver process for the kill tests: `python -m tests.e2e.drive FOLDER NAME SETTING [WRITES]` begins or resumes a run.
+"""A driver process for the kill tests: `python -m tests.e2e.drive FOLDER NAME SETTING [WRITES]`.
 
 With WRITES it kills itself (SIGKILL) just before the WRITES-th time that it would begin or commit a write.
 """

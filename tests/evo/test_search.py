@@ -276,7 +276,7 @@ def test_bad_requests_get_typed_errors(tmp_path: Path) -> None:
         run(tmp_path, "run")
     with pytest.raises(RunNotFoundError):
         Search.open(tmp_path / "absent")
-    with pytest.raises(ConfigError, match="loop.lag"):
+    with pytest.raises(ConfigError, match=r"loop\.lag"):
         Search.open(result.path, ["loop.lag=50"])
     assert Search.open(result.path, ["loop.lag=50"], force=True).config.loop.lag == 50
     with RunLock(result.path), pytest.raises(RunLockedError, match="held by process"):
