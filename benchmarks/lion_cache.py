@@ -4,11 +4,11 @@
     python -m benchmarks.lion_cache --part audit --proposals 20000 --audit 0.05
     python -m benchmarks.lion_cache --part off --seconds 120 --seeds 5
 
-Part "audit": one search in which a share of the hits is evaluated all the same. Prints hits by kind, seconds hashed and
-saved, and every audited hit's disagreement against a bound: `FACTOR` times the farthest that the same candidate's value
-moves when the examples of its batches are permuted (`REORDERINGS` times), which changes nothing but the order of float32
-additions. Part "off": the same search with identity on and off at equal wall time. Writes
-benchmarks/results/lion_cache.json.
+Part "audit": one search in which a share of the hits is evaluated all the same. Prints hits by kind, seconds hashed
+and saved, and the audited hits' disagreements against a bound: `FACTOR` times the farthest that the same candidate's
+value moves when the examples of its batches are permuted (`REORDERINGS` times), which changes nothing but the order of
+float32 additions. Part "off": the same search with identity on and off at equal wall time.
+Writes benchmarks/results/lion_cache.json.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ OFF = {"structural": False, "functional": False}
 
 
 class Audited(NamedTuple):
-    """A hit that was evaluated: its candidate, rung, seed, what its function had, what itself gave (first objective)."""
+    """A hit that was evaluated: its candidate and rung, what its function had, what itself gave (first objective)."""
 
     id: int
     rung: str
-    seed: int
     expected: float
     found: float
 
@@ -91,9 +90,9 @@ def read_audits(database: Path) -> tuple[list[Audited], dict[int, Any]]:
         return struct.unpack_from("<d", blob)[0] if blob else math.nan
 
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        rows = connection.execute("SELECT id, rung, seed, expected, found FROM audits ORDER BY id").fetchall()
+        rows = connection.execute("SELECT id, rung, expected, found FROM audits ORDER BY id").fetchall()
         texts = connection.execute("SELECT id, genome FROM proposals WHERE id IN (SELECT id FROM audits)").fetchall()
-    audits = [Audited(i, rung, seed, first(expected), first(found)) for i, rung, seed, expected, found in rows]
+    audits = [Audited(i, rung, first(expected), first(found)) for i, rung, expected, found in rows]
     return audits, {i: json.loads(text) for i, text in texts}
 
 
@@ -120,6 +119,7 @@ def reordering_bounds(
 ) -> dict[int, float]:
     """Candidate id: FACTOR times the largest move of its value under REORDERINGS permutations of every batch."""
     from evo.registry import build_space
+    from evo.seeds import replicate_seed
     from evo.space import Request
 
     audits = list(audits)
@@ -129,12 +129,14 @@ def reordering_bounds(
         tasks = tuple(SPEC.format(task=task, number=number) for task in plain.options.tasks)
         space = type(plain)(dataclasses.replace(plain.options, tasks=tasks))
         evaluator = space.evaluator(None)
-        requests = [Request(a.id, space.decode(genomes[a.id]), a.rung, (a.seed,)) for a in audits]
+        seeds = {r.name: tuple(replicate_seed(r.name, k) for k in range(r.replicates)) for r in space.rungs}
+        requests = [Request(a.id, space.decode(genomes[a.id]), a.rung, seeds[a.rung]) for a in audits]
         for start in range(0, len(requests), 32):
             for request, answer in zip(
                 requests[start : start + 32], evaluator.evaluate(requests[start : start + 32]), strict=True
             ):
-                values[request.id].append(answer[0].values[0] if answer[0].values else math.nan)
+                found = [o.values[0] if o.values else math.nan for o in answer]
+                values[request.id].append(sum(found) / len(found))
     return {i: FACTOR * max(move(v, row[0]) for v in row[1:]) for i, row in values.items()}
 
 

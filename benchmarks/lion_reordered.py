@@ -1,8 +1,8 @@
 """The tasks of `lion` with the examples of every batch in another order: the same training in exact arithmetic.
 
-A loss or gradient is a mean over the batch, so that only the order of float32 additions differs. How far a candidate's
-final loss moves under such reorderings is how far rounding alone can move it: the bound that audited cache hits are held
-to in `benchmarks/lion_cache.py`.
+A loss or gradient is a mean over the batch, so that only the order of float32 additions differs. How far a
+candidate's final loss moves under such reorderings is how far rounding alone can move it: the bound that audited cache
+hits are held to in `benchmarks/lion_cache.py`.
 
 A task is named `benchmarks.lion_reordered:<task>__<number>`; each number is another permutation, 0 the task itself.
 """
