@@ -1,0 +1,171 @@
+"""Behavioural identity: what programs do in float64 on small fixed problems.
+
+Open loop: weights and gradients are prescribed at every step, and the update is recorded. "Mild" gradients look like
+those of training; "harsh" ones span 1e-8 to 1e2 with heavy tails; both have zeros and signs that flip, and several
+tensors, so that what is reduced per tensor and what over all of them differ. Closed loop: the weights follow the
+program on a quadratic and on a tiny network, and are recorded themselves.
+
+State is never recorded: programs that scale it differently and use it alike are one function. All arithmetic outside
+the programs is of the exactly rounded kind, in a fixed order, so that a fingerprint does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evo.space import Fingerprints
+from kernels.programs import optimizer_step, pack
+
+VERSION = 1
+SEED = 20230213
+
+
+class Fixture(NamedTuple):
+    """One small problem.
+
+    Attributes:
+        segments: offsets of its tensors.
+        weights: (steps, P) weights before each step if the loop is open, else (1, P): those at the start.
+        gradients: (steps, P) if the loop is open; else None.
+        gradient: if the loop is closed: weights (N, P), step -> gradients (N, P).
+        fractions: (steps,) the schedule's values.
+        bits: (steps,) significant bits kept: fewer late in a closed loop, which amplifies rounding.
+        groups: (P,) columns of one step that share their scale.
+    """
+
+    segments: np.ndarray
+    weights: np.ndarray
+    gradients: np.ndarray | None
+    gradient: Callable[[np.ndarray, int], np.ndarray] | None
+    fractions: np.ndarray
+    bits: np.ndarray
+    groups: np.ndarray
+
+
+def fingerprint(lowered: Sequence[Any], backend: str | None = None) -> Fingerprints:
+    """Columns of N programs (as `evo.program.lower` gives them), computed in float64."""
+    packed = pack(lowered)
+    columns, bits, groups, group = [], [], [], 0
+    with np.errstate(all="ignore"):
+        for fixture in fixtures():
+            for step, recorded in enumerate(_run(fixture, packed, len(lowered), backend)):
+                columns.append(recorded)
+                bits.append(np.full(recorded.shape[1], fixture.bits[step]))
+                groups.append(group + fixture.groups)
+                group += int(fixture.groups[-1]) + 1
+    return Fingerprints(np.concatenate(columns, axis=1), np.concatenate(bits), None, np.concatenate(groups))
+
+
+def _run(fixture: Fixture, packed: Any, n: int, backend: str | None) -> list[np.ndarray]:
+    weights = np.repeat(fixture.weights[:1], n, axis=0)
+    slots = [np.zeros_like(weights), np.zeros_like(weights)]
+    recorded = []
+    for step, fraction in enumerate(fixture.fractions):
+        if fixture.gradient is None:
+            weights[:] = fixture.weights[step]
+            gradients = np.repeat(fixture.gradients[step : step + 1], n, axis=0)
+        else:
+            gradients = fixture.gradient(weights, step)
+        optimizer_step(packed, weights, gradients, slots, float(fraction), fixture.segments, backend=backend)
+        recorded.append(fixture.weights[step] - weights if fixture.gradient is None else weights.copy())
+    return recorded
+
+
+@cache
+def fixtures() -> tuple[Fixture, ...]:
+    """The four fixtures, always the same."""
+    rng = np.random.Generator(np.random.Philox(SEED))
+    return (_mild(rng), _harsh(rng), _quadratic(rng), _network(rng))
+
+
+def _open(sizes: tuple[int, ...], weights: np.ndarray, gradients: np.ndarray, fractions: np.ndarray) -> Fixture:
+    tensor = np.repeat(np.arange(len(sizes)), sizes)
+    return Fixture(_offsets(sizes), weights, gradients, None, fractions, np.full(len(fractions), 32), tensor)
+
+
+def _offsets(sizes: tuple[int, ...]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _mild(rng: np.random.Generator) -> Fixture:
+    """Ten steps of gradients between 0.001 and 0.5, drifting, an element in six zero; fractions from 1 to 0.05."""
+    steps, sizes = 10, (1, 5, 10)
+    scale = np.repeat([0.2, 0.05, 0.005], sizes)
+    drift = rng.standard_normal(sum(sizes))
+    gradients = scale * (drift + rng.standard_normal((steps, sum(sizes))))
+    gradients[rng.random(gradients.shape) < 1 / 6] = 0.0
+    weights = 0.3 * rng.standard_normal((steps, sum(sizes)))
+    return _open(sizes, weights, gradients, np.linspace(1.0, 0.05, steps))
+
+
+def _harsh(rng: np.random.Generator) -> Fixture:
+    """Six steps; tensors of gradient scale 1e-8, 1e-5, 1e-2, 1 and 1e2, Student's t of 1.5 degrees, one element always
+    zero; weights from 1e-3 to 10, some zero."""
+    steps, sizes = 6, (3, 3, 4, 3, 3)
+    scale = np.repeat([1e-8, 1e-5, 1e-2, 1.0, 1e2], sizes)
+    gradients = scale * rng.standard_t(1.5, (steps, sum(sizes)))
+    gradients[:, 7] = 0.0
+    weights = np.repeat([1.0, 1e-3, 0.1, 10.0, 1.0], sizes) * rng.standard_normal((steps, sum(sizes)))
+    weights[:, ::5] = 0.0
+    return _open(sizes, weights, gradients, np.array([0.1, 1.0, 0.7, 0.7, 0.3, 0.02]))
+
+
+def _closed(
+    sizes: tuple[int, ...], start: np.ndarray, gradient: Callable[[np.ndarray, int], np.ndarray], steps: int
+) -> Fixture:
+    bits = np.linspace(30, 14, steps).astype(int)
+    groups = np.zeros(sum(sizes), np.int64)
+    return Fixture(_offsets(sizes), start[None], None, gradient, np.linspace(1.0, 0.1, steps), bits, groups)
+
+
+def _quadratic(rng: np.random.Generator) -> Fixture:
+    """Ten steps on 0.5 (w - c)' A (w - c) in six dimensions, eigenvalues from 0.03 to 3, in two tensors."""
+    size = 6
+    basis = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    matrix = np.round((basis * np.geomspace(0.03, 3.0, size)) @ basis.T, 6)  # rounded: LAPACK may differ by an ulp
+    centre, start = rng.standard_normal((2, size))
+
+    def gradient(weights: np.ndarray, step: int) -> np.ndarray:
+        away = weights - centre
+        total = away[:, :1] * matrix[0]
+        for row in range(1, size):
+            total = total + away[:, row : row + 1] * matrix[row]
+        return total
+
+    return _closed((2, 4), start, gradient, 10)
+
+
+def _network(rng: np.random.Generator) -> Fixture:
+    """Ten steps of a regression: 2 inputs -> 3 softsign units -> 1, five examples, squared error; 13 weights in four
+    tensors. Softsign x / (1 + |x|) stands in for tanh, because it is exactly rounded everywhere."""
+    hidden, examples = 3, 5
+    inputs = rng.standard_normal((examples, 2))
+    wanted = inputs[:, 0] * inputs[:, 1]
+    start = 0.7 * rng.standard_normal(13)
+
+    def gradient(weights: np.ndarray, step: int) -> np.ndarray:
+        out = np.zeros_like(weights)
+        for x, target in zip(inputs, wanted, strict=True):
+            units, slopes = [], []
+            value = weights[:, 12]
+            for unit in range(hidden):
+                drive = x[0] * weights[:, unit] + x[1] * weights[:, 3 + unit] + weights[:, 6 + unit]
+                below = 1.0 + np.abs(drive)
+                units.append(drive / below)
+                slopes.append(1.0 / (below * below))
+                value = value + units[unit] * weights[:, 9 + unit]
+            error = (value - target) * (2.0 / examples)
+            out[:, 12] += error
+            for unit in range(hidden):
+                out[:, 9 + unit] += error * units[unit]
+                inner = error * weights[:, 9 + unit] * slopes[unit]
+                out[:, unit] += inner * x[0]
+                out[:, 3 + unit] += inner * x[1]
+                out[:, 6 + unit] += inner
+        return out
+
+    return _closed((6, 3, 3, 1), start, gradient, 10)

@@ -1,0 +1,123 @@
+"""Training of many programs at once: one forward and backward pass and one optimizer step a step for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.programs import optimizer_step, pack
+from search_spaces.lion.tasks.base import Task
+
+CHECK_EVERY = 10
+"""Steps between looks at what has diverged."""
+LIMIT = 3.0
+"""A loss above this multiple of the task's chance level counts as divergence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How long and how a task is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: examples a step.
+        schedule: what programs read as `lr`: "cosine" falls from 1 to 0 as half a cosine, "linear" straight,
+            "constant" stays at 1.
+    """
+
+    steps: int
+    batch: int
+    schedule: str = "cosine"
+
+    def fraction(self, step: int) -> float:
+        """The schedule's fraction of its peak at a step, in (0, 1]."""
+        progress = step / self.steps
+        if self.schedule == "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * progress))
+        return 1.0 - progress if self.schedule == "linear" else 1.0
+
+
+class Trained(NamedTuple):
+    """What became of N programs.
+
+    Attributes:
+        loss: (N,) float64 on the judged split at the end; +inf where it diverged.
+        metric: (N,) float64, the task's metric; 0 where it diverged.
+        diverged_at: (N,) int64: the step at which weights or state ceased to be finite, or the loss was found above the
+            limit; -1 where neither happened.
+        curve: (points, N) float64 losses on the judged split on the way, NaN after divergence; (0, N) if not asked for.
+        curve_steps: the steps after which they were taken.
+    """
+
+    loss: np.ndarray
+    metric: np.ndarray
+    diverged_at: np.ndarray
+    curve: np.ndarray
+    curve_steps: tuple[int, ...]
+
+
+def train(
+    task: Task,
+    lowered: Sequence[Any],
+    seed: int,
+    course: Course,
+    split: str = "validation",
+    curve_steps: Sequence[int] = (),
+    backend: str | None = None,
+) -> Trained:
+    """Train one network a program, all from the same weights on the same batches, and judge them.
+
+    Programs that diverge leave the batch at the next check. What a program gets does not depend, to the bit, on the
+    others: tasks and kernels promise it, and checks come at fixed steps.
+
+    Args:
+        task: data and network.
+        lowered: N programs as `evo.program.lower` gives them.
+        seed: of the initial weights and the batches.
+        course: steps, batch size, schedule.
+        split: the data that judges.
+        curve_steps: numbers of steps after which to judge as well, ascending.
+        backend: of `kernels.programs.optimizer_step`; None: the best one.
+    """
+    n, n_parameters = len(lowered), task.segments[-1]
+    segments = np.asarray(task.segments, np.int64)
+    limit = LIMIT * task.chance
+    rows = np.arange(n)
+    diverged_at = np.full(n, -1, np.int64)
+    curve = np.full((len(curve_steps), n), np.nan)
+    weights = np.repeat(task.initial(seed)[None].astype(np.float32), n, axis=0)
+    slots = [np.zeros_like(weights), np.zeros_like(weights)]
+    gradient = np.empty((n, n_parameters), np.float32)
+    packed = pack(lowered)
+    with np.errstate(all="ignore"):
+        for step in range(course.steps):
+            batch = task.batch(step, seed, course.batch)
+            losses = task.loss_and_gradient(weights, batch, gradient)
+            finite = optimizer_step(packed, weights, gradient, slots, course.fraction(step), segments, backend=backend)
+            lost = rows[~np.asarray(finite)]
+            diverged_at[lost] = np.where(diverged_at[lost] < 0, step, diverged_at[lost])
+            if step % CHECK_EVERY == CHECK_EVERY - 1:
+                above = ~(np.asarray(losses) <= limit)
+                diverged_at[rows[above & (diverged_at[rows] < 0)]] = step
+                alive = diverged_at[rows] < 0
+                if not alive.all():
+                    rows = rows[alive]
+                    if not len(rows):
+                        break
+                    weights, gradient = weights[alive], gradient[alive]
+                    slots = [slot[alive] for slot in slots]
+                    packed = packed.take(np.flatnonzero(alive))
+            if step + 1 in curve_steps:
+                curve[list(curve_steps).index(step + 1), rows] = task.evaluate(weights, split)["loss"]
+        loss, metric = np.full(n, np.inf), np.zeros(n)
+        if len(rows):
+            judged = task.evaluate(weights, split)
+            loss[rows], metric[rows] = judged["loss"], judged[task.metric]
+    gone = (diverged_at < 0) & ~(loss <= limit)
+    diverged_at[gone] = course.steps
+    loss[diverged_at >= 0], metric[diverged_at >= 0] = np.inf, 0.0
+    return Trained(loss, metric, diverged_at, curve, tuple(curve_steps))
