@@ -21,7 +21,7 @@ from evo.space import Observation, Reevaluate, Request, SearchSpace, Status
 from evo.statistics import Statistics
 
 UNCACHED: frozenset[str] = frozenset({"timeout", "quarantined"})
-VIEW_LIMIT = 65_536
+VIEW_LIMIT = 32_768
 
 
 class Folded(NamedTuple):
@@ -94,7 +94,8 @@ class Pipeline:
 
     Args:
         block: requests a block (B).
-        memory_limit: entries kept of the in-memory view of this run's observations; older ones are read from the store.
+        memory_limit: entries kept in each of two generations of this run's observations; older ones are read
+            from the store.
     """
 
     def __init__(self, space: SearchSpace[Any], store: RunStore, executor: Executor, statistics: Statistics, *,
@@ -110,6 +111,7 @@ class Pipeline:
         self.maximise = [o.direction == "maximise" for o in space.objectives if not o.cost][:1] == [True]
         self._seeds: dict[tuple[int, int, int], tuple[int, ...]] = {}
         self._view: dict[Any, Folded] = {}
+        self._older: dict[Any, Folded] = {}
         self._limit = memory_limit
         self._waiting: dict[Any, list[Pending]] = {}
         self._lines: list[deque[Pending | Boundary]] = [deque() for _ in self.rungs]
@@ -181,7 +183,7 @@ class Pipeline:
     def _request(self, c: Pending) -> None:
         """Find the observations of c at its rung, or queue their evaluation."""
         key = self._key(c)
-        c.result = self._view.get(key)
+        c.result = self._view.get(key) or self._older.get(key)
         if c.result is not None:
             return
         waiters = self._waiting.get(key)
@@ -207,10 +209,10 @@ class Pipeline:
             self._submit_open(c.rung)
 
     def _remember(self, key: Any, folded: Folded) -> Folded:
-        view = self._view
-        if len(view) >= self._limit:
-            del view[next(iter(view))]
-        view[key] = folded
+        if len(self._view) >= self._limit:
+            # Two generations: dropping the oldest entry of a dict one at a time costs a scan over the holes it leaves.
+            self._older, self._view = self._view, {}
+        self._view[key] = folded
         return folded
 
     # ------------------------------------------------------------------ blocks
