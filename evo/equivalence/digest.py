@@ -11,17 +11,18 @@ The grids
         e_g = floor(log2(m / c_g)) + o_g,      c_A = 1.1931, o_A = 0,      c_B = 1.6873 = sqrt(2) c_A, o_B = 1
 
     and a column with b bits has cells of the width s = 2^max(e_g - b, F), F = log2 of the absolute floor, numbered
-    floor(x / s + 1/4) on grid A and floor(x / s + 3/4) on grid B. The octaves are hashed along with the numbers, or
+    floor(x / s + 0.2887) on grid A and floor(x / s + 0.7887) on grid B. The octaves are hashed along with the numbers, or
     x and 2x would share their keys. So s lies between 2^-b m / 2.39 and 2^-b m / 0.84.
 
 Why these edges
     - The scale is no cliff. Where m crosses c_g 2^k the octave and with it every number changes, for that grid alone:
       the other grid's octaves change half an octave away. Both constants are far from powers of two, small fractions
       and their roots, on which m lies exactly for many programs (a sign update has m = learning rate).
-    - A value with at most b significant bits (0, 1, 1/2, ...) is a multiple of s and lies a quarter of a cell from
-      the nearest edge of either grid; were an edge at a multiple of s, zeros with noise would spoil that grid always.
-    - The distance between an edge of A and one of B is at least a quarter of the smaller cell, whether the octaves
-      agree (1/2 s) or not (1/4 s). So noise below s/8 never moves a single value over an edge in both.
+    - Zeros and values of few significant bits (1, 1/2, ...) are multiples of s and lie 0.21 s or more from any edge;
+      were an edge at a multiple of s, a zero with noise would spoil that grid for good. The offset is no dyadic
+      fraction, so that small powers of two do not lie on an edge either.
+    - Edges of A and of B are at least a fifth of the smaller cell apart, whether the octaves agree (1/2 s) or not
+      (0.21 s). So noise below that never moves a single value over an edge in both.
 
 What is left
     Noise that moves the value x_i by |d_i| on average changes its number on one grid with the probability |d_i| / s.
@@ -39,7 +40,7 @@ What is left
     for our purposes. Beyond that only a collision of the hash is left: n^2 / 2^129, 1.5e-25 for ten million keys.
 
 The floor F is for groups that are all but zero: (a + b) - a - b is 0 or 1e-16 depending on the order, and against its
-own scale that would be a behaviour. With 2^-46 the residues of sums of order one (up to 16 ulp of 1) fall into the cell
+own scale that would be a behaviour. With 2^-46 the residues of sums of order one (up to 13 ulp of 1) fall into the cell
 of zero, and a group of the scale 1e-6 still keeps 26 bits. Probes whose outputs are smaller than that should be scaled.
 """
 
@@ -59,7 +60,7 @@ DIGEST_VERSION = 1
 
 KEY_BYTES = 16
 MAX_BITS = 48
-"""Beyond it a quarter of a cell is no longer representable beside the largest numbers."""
+"""Beyond it a fraction of a cell is no longer representable beside the largest numbers."""
 
 FLOOR_EXPONENT = -46
 """log2 of the narrowest cell of a quantised column."""
@@ -78,8 +79,8 @@ class _Grid(NamedTuple):
     cell_offset: float
 
 
-_GRID_A = _Grid(b"A", 1.1931, 0, 0.25)
-_GRID_B = _Grid(b"B", 1.6873, 1, 0.75)
+_GRID_A = _Grid(b"A", 1.1931, 0, 0.2887)
+_GRID_B = _Grid(b"B", 1.6873, 1, 0.7887)
 
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
