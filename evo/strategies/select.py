@@ -175,13 +175,23 @@ def pareto_ranks(given: Scores) -> Ints:
 
     ranks = np.zeros(len(given.ids), np.int64)
     offset = 0
+    values = _finite(given.values)
     for rung in np.unique(given.rungs)[::-1]:
         rows = np.flatnonzero(given.rungs == rung)
         # All without a value are equal (-inf), so the one call serves them too.
-        front = moocore.pareto_rank(np.ascontiguousarray(given.values[rows]), maximise=True)
+        front = moocore.pareto_rank(np.ascontiguousarray(values[rows]), maximise=True)
         ranks[rows] = front + offset
         offset += int(front.max()) + 1
     return ranks
+
+
+def _finite(values: Floats) -> Floats:
+    """Values in the same order, column by column, and finite: moocore 0.3.2 gives wrong ranks or a segmentation
+    fault for infinities in three columns. Dominance looks at order alone, so the ranks are the same."""
+    if np.isfinite(values).all():
+        return values
+    columns = [np.unique(column, return_inverse=True)[1] for column in values.T]
+    return np.column_stack(columns).astype(np.float64)
 
 
 def crowding_distance(values: Floats, fronts: Ints, ids: Ints) -> Floats:

@@ -175,7 +175,7 @@ class TruncationGA(BaseStrategy[G]):
             if child.function not in functions:
                 functions.add(child.function)
                 chosen.append(_parent(child))
-        return chosen
+        return [] if self._elite is not None and len(chosen) == 1 else chosen  # no challenger, nothing to find out
 
     def _crown(self, results: Sequence[Told]) -> None:
         """Let the best of `results` be the elite. Re-evaluated, the sitting elite is one of them; else it defends
