@@ -19,6 +19,7 @@ leaf and the sum a tree) is not applied. Arguments of commutative operators matc
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -143,6 +144,11 @@ def compile_identities(
         if always or by_head:
             compiled[operator] = Rewrites(tuple(always), {key: tuple(found) for key, found in by_head.items()})
     return compiled
+
+
+def operators_in(*expressions: str) -> set[str]:
+    """The operators that expressions call."""
+    return {name for text in expressions for name in re.findall(r"([A-Za-z_]\w*)\s*\(", text)}
 
 
 def _variants(operator: str, identity: Identity, arities: Mapping[str, tuple[int, bool]]) -> list[Rewrite]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evo.errors import ConfigError, InvalidGenomeError
-from evo.program.algebra import Identity, Level, Rewrites, compile_identities
+from evo.program.algebra import Identity, Level, Rewrites, compile_identities, operators_in
 from evo.program.ir import Program
 
 Type = str
@@ -113,6 +113,27 @@ class Language:
             if operator.commutative and operator.arity != 2:
                 raise ConfigError(f"the operator {name!r} is commutative, so it must have two arguments")
         self.rewrites("real")  # a malformed identity is found when the language is made
+
+    def restricted(self, names: Iterable[str]) -> Language:
+        """The language with some of its operators only; identities that name another operator are left out.
+
+        Raises:
+            ConfigError: no operator has such a name.
+        """
+        wanted = set(names)
+        if not wanted <= set(self.operators):
+            raise ConfigError(
+                f"no operator is called {sorted(wanted - set(self.operators))}", f"there are {sorted(self.operators)}"
+            )
+        kept = operator_table(
+            replace(
+                operator,
+                identities=tuple(i for i in operator.identities if operators_in(i.pattern, i.result) <= wanted),
+            )
+            for name, operator in self.operators.items()
+            if name in wanted
+        )
+        return Language(self.signature, kept, self.constant_type, self.type_order)
 
     def rewrites(self, level: Level) -> Mapping[str, Rewrites]:
         """The compiled identities up to a level, by root operator."""

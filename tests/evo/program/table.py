@@ -126,7 +126,11 @@ IDENTITIES = {
     "sqrt": (absorbs("sqrt", "abs"), absorbs("sqrt", "negative")),
     "sign": (idempotent("sign"), Identity("sign(mul(x, a))", "sign(x)", "real", where=lambda a: a > 0)),
     "negative": (involution("negative"),),
-    "interp": (Identity("interp(interp(x, y, a), y, b)", "interp(x, y, sub(add(a, b), mul(a, b)))", "real"),),
+    "div": (Identity("div(x, sqrt(mul(x, x)))", "sign(x)", "real"),),
+    "interp": (
+        Identity("interp(x, interp(x, z, a), b)", "interp(x, z, mul(a, b))", "real"),
+        Identity("interp(interp(x, y, a), y, b)", "interp(x, y, sub(add(a, b), mul(a, b)))", "real"),
+    ),
 }
 INFIX = {"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "negative": "-{0}"}
 ARITY = {"add": 2, "sub": 2, "mul": 2, "div": 2, "max": 2, "interp": 3, "clip": 2, "pi": 0}
