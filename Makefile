@@ -22,7 +22,7 @@ help: ## list the targets
 setup: $(VENV)/.search ## make .venv and install what a search needs
 
 search: $(VENV)/.search ## search for an optimizer: under 5 minutes, ends with a leaderboard and an importable module
-	$(BIN)/evo run lion --config $(CONFIG)
+	$(BIN)/evo run $(CONFIG)
 
 test: $(VENV)/.dev ## run the tests, all but the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

@@ -118,26 +118,40 @@ def reordering_bounds(
     audits: Iterable[Audited], genomes: Mapping[int, Any], given: argparse.Namespace
 ) -> dict[int, float]:
     """Candidate id: FACTOR times the largest move of its value under REORDERINGS permutations of every batch."""
-    from evo.registry import build_space
     from evo.seeds import replicate_seed
     from evo.space import Request
 
     audits = list(audits)
-    plain = build_space("lion", json.loads(given.options))
     values: dict[int, list[float]] = {a.id: [] for a in audits}
     for number in range(REORDERINGS + 1):
-        tasks = tuple(SPEC.format(task=task, number=number) for task in plain.options.tasks)
-        space = type(plain)(dataclasses.replace(plain.options, tasks=tasks))
-        evaluator = space.evaluator(None)
+        space, evaluator = reordered(json.loads(given.options), number)
         seeds = {r.name: tuple(replicate_seed(r.name, k) for k in range(r.replicates)) for r in space.rungs}
         requests = [Request(a.id, space.decode(genomes[a.id]), a.rung, seeds[a.rung]) for a in audits]
-        for start in range(0, len(requests), 32):
-            for request, answer in zip(
-                requests[start : start + 32], evaluator.evaluate(requests[start : start + 32]), strict=True
-            ):
-                found = [o.values[0] if o.values else math.nan for o in answer]
-                values[request.id].append(sum(found) / len(found))
+        for rung in seeds:
+            there = [r for r in requests if r.rung == rung]
+            for block in (there[start : start + 32] for start in range(0, len(there), 32)):
+                for request, answer in zip(block, evaluator.evaluate(block), strict=True):
+                    found = [o.values[0] if o.values else math.nan for o in answer]
+                    values[request.id].append(sum(found) / len(found))
     return {i: FACTOR * max(move(v, row[0]) for v in row[1:]) for i, row in values.items()}
+
+
+def reordered(options: Mapping[str, Any], number: int) -> tuple[Any, Any]:
+    """The space with these options and an evaluator of it whose tasks permute their batches in a given way."""
+    from evo.registry import build_space
+    from evo.space import Preparation
+
+    plain = build_space("lion", options)
+    with scratch() as folder:
+        reference = plain.prepare(Preparation(folder, lambda f, items: [f(i) for i in items], lambda *_: None))
+
+    def name(task: str | None) -> str | None:
+        return None if task is None else SPEC.format(task=task, number=number)
+
+    tasks, probe = tuple(map(name, plain.options.tasks)), name(plain.options.probe_task)
+    space = type(plain)(dataclasses.replace(plain.options, tasks=tasks, probe_task=probe))
+    named = {rung: {name(task): loss for task, loss in by_task.items()} for rung, by_task in reference.items()}
+    return plain, space.evaluator(named)
 
 
 def move(value: float, base: float) -> float:
