@@ -1,6 +1,6 @@
 """Search strategies: ask for proposals, tell results. One algorithm a file; `select` holds the pieces they share."""
 
-from evo.strategies._breeding import Breeder, InitialCandidates, InitialKind, Parent, has_crossover
+from evo.strategies._breeding import Breeder, InitialCandidates, InitialKind, Parent, draw_indices, has_crossover
 from evo.strategies.base import BaseStrategy, Fetch, Strategy
 from evo.strategies.registry import STRATEGIES, build_strategy, strategy_class, strategy_options
 
@@ -14,6 +14,7 @@ __all__ = [
     "Parent",
     "Strategy",
     "build_strategy",
+    "draw_indices",
     "has_crossover",
     "strategy_class",
     "strategy_options",

@@ -13,7 +13,7 @@ import numpy as np
 
 from evo.seeds import Streams
 from evo.space import Breed, G, Json, Proposal, SearchSpace, Told
-from evo.strategies._breeding import INITIAL_KINDS, Breeder, InitialCandidates, InitialKind, Parent
+from evo.strategies._breeding import INITIAL_KINDS, Breeder, InitialCandidates, InitialKind, Parent, draw_indices
 from evo.strategies._options import check_at_least, check_choice, check_probability
 from evo.strategies.base import BaseStrategy, Fetch
 from evo.strategies.select import nsga2_order, scores
@@ -90,10 +90,10 @@ class NSGA2(BaseStrategy[G]):
     def _breed(self, candidate_id: int, streams: Streams) -> Breed[G]:
         if not self._population:
             return self._initial.propose(candidate_id, streams, explore=self.generation > 0)
-        wanted = self._breeder.parents_wanted
-        shape = (wanted, self.options.tournament)
-        drawn = streams(candidate_id, "tournament").integers(len(self._population), size=shape)
-        winners = (self._population[row] for row in drawn.min(axis=1).tolist())  # they are sorted: the least row wins
+        size, wanted = self.options.tournament, self._breeder.parents_wanted
+        drawn = draw_indices(streams(candidate_id, "tournament"), len(self._population), size * wanted)
+        # The population is sorted, so the least row drawn wins.
+        winners = [self._population[min(drawn[start : start + size])] for start in range(0, size * wanted, size)]
         return self._breeder.child(candidate_id, streams, [Parent(winner.id, winner.genome) for winner in winners])
 
     def tell(self, results: Sequence[Told]) -> None:

@@ -61,7 +61,7 @@ class Records:
         every: told results a row of the logbook.
 
     Attributes:
-        hall_of_fame: `deap.tools.HallOfFame`, best first, compared objective by objective; of equal ones the last told.
+        hall_of_fame: `deap.tools.HallOfFame`, best first, compared objective by objective; ties as DEAP orders them.
         pareto_front: `deap.tools.ParetoFront` of all told.
         statistics: `deap.tools.MultiStatistics` with a chapter an objective (avg, std, min, max over finite values);
             `statistics.register(name, function)` adds a figure, `statistics[name] = Statistics(key)` a chapter.

@@ -15,7 +15,7 @@ from typing import Any
 
 from evo.seeds import Streams
 from evo.space import Breed, G, Json, Proposal, SearchSpace, Told
-from evo.strategies._breeding import INITIAL_KINDS, Breeder, InitialCandidates, InitialKind, Parent
+from evo.strategies._breeding import INITIAL_KINDS, Breeder, InitialCandidates, InitialKind, Parent, draw_indices
 from evo.strategies._options import check_at_least, check_choice, check_probability
 from evo.strategies.base import BaseStrategy, Fetch
 from evo.strategies.select import score_key
@@ -88,14 +88,10 @@ class RegularizedEvolution(BaseStrategy[G]):
     def _child(self, candidate_id: int, streams: Streams) -> Breed[G]:
         alive, keys, members = len(self._members), self._keys, self._members
         size, wanted = self.options.tournament, self._breeder.parents_wanted
-        rng = streams(candidate_id, "tournament")
-        if size * wanted == 1:
-            drawn = [int(rng.integers(alive))]
-        else:
-            drawn = rng.integers(alive, size=size * wanted).tolist()
+        drawn = draw_indices(streams(candidate_id, "tournament"), alive, size * wanted)
         if self._oldest:
             drawn = [(age + self._oldest) % alive for age in drawn]
-        if wanted == 1:  # a population's size of Python tuples compares faster than an array at these sizes
+        if wanted == 1:
             return self._breeder.child(candidate_id, streams, (members[max(drawn, key=keys.__getitem__)],))
         parents = [members[max(drawn[start : start + size], key=keys.__getitem__)] for start in (0, size)]
         return self._breeder.child(candidate_id, streams, parents)

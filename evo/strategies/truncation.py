@@ -20,7 +20,7 @@ from typing import Any, Literal
 from evo.errors import ConfigError
 from evo.seeds import Streams
 from evo.space import Breed, G, Json, Proposal, Reevaluate, Rung, SearchSpace, Told
-from evo.strategies._breeding import INITIAL_KINDS, Breeder, InitialCandidates, InitialKind, Parent
+from evo.strategies._breeding import INITIAL_KINDS, Breeder, InitialCandidates, InitialKind, Parent, draw_indices
 from evo.strategies._options import check_at_least, check_choice, check_probability, did_you_mean
 from evo.strategies.base import BaseStrategy, Fetch
 from evo.strategies.select import Scores, ranking, scores, truncation
@@ -131,8 +131,8 @@ class TruncationGA(BaseStrategy[G]):
     def _breed(self, candidate_id: int, streams: Streams) -> Breed[G]:
         if not self._parents:
             return self._initial.propose(candidate_id, streams, salt=self._salt(), explore=self.generation > 0)
-        drawn = streams(candidate_id, "parent").integers(len(self._parents), size=self._breeder.parents_wanted)
-        parents = [self._parents[row] for row in drawn.tolist()]
+        drawn = draw_indices(streams(candidate_id, "parent"), len(self._parents), self._breeder.parents_wanted)
+        parents = [self._parents[row] for row in drawn]
         return self._breeder.child(candidate_id, streams, parents, self._salt())
 
     def _reevaluate(self, candidate: int) -> Reevaluate:

@@ -116,7 +116,7 @@ def test_follow_a_search():
     rehearsal.tell()
     records = Records(Bits.objectives, every=50)
     records.tell(rehearsal.told.values())
-    assert records.hall_of_fame[0].id == rehearsal.best().id
+    assert records.hall_of_fame[0].fitness.values == rehearsal.best().values
     averages = records.logbook.chapters["ones"].select("avg")
     assert len(averages) == 6
     assert averages[-1] > averages[0] + 2

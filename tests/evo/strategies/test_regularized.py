@@ -5,6 +5,7 @@ import pytest
 
 from evo.errors import ConfigError
 from evo.seeds import Streams
+from evo.strategies import draw_indices
 from evo.strategies.random import RandomSearch
 from evo.strategies.regularized import RegularizedEvolution, RegularizedOptions
 from evo.testing.strategies import Rehearsal, StrategyContract
@@ -78,7 +79,7 @@ class TestAging:
         values = np.random.default_rng(0).permutation(50).astype(float)
         strategy = self.filled(values.tolist(), tournament=4)
         for candidate_id in range(50, 100):
-            drawn = Streams(0)(candidate_id, "tournament").integers(50, size=4)
+            drawn = draw_indices(Streams(0)(candidate_id, "tournament"), 50, 4)
             ((parent,),) = parents_of(strategy, candidate_id, 1)
             assert values[parent] == values[drawn].max()
 

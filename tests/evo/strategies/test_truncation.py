@@ -53,7 +53,7 @@ def test_waits_for_each_generation_and_each_re_evaluation():
 def test_parents_are_the_best_of_the_last_generation_and_the_elite():
     rehearsal = Rehearsal(make())
     elite_was_outside = False
-    for _ in range(6):
+    for _ in range(15):
         ((breeds, _),) = generations(rehearsal, 1)
         ranked = sorted((i for i, _ in breeds), key=lambda i: (-rehearsal.told[i].values[0], i))
         (elite,) = rehearsal.strategy.elite.parents
