@@ -28,7 +28,7 @@ import torch
 
 from kernels.errors import KernelError
 
-# Bounds the temporaries to the third-level cache; smaller chunks pay for calls (1 MiB: 15.9 us a digits network, 8: 13.8).
+# Bounds the temporaries to the third-level cache; smaller chunks pay for calls (1 MiB: 15.9 us a network, 8: 13.8).
 _CHUNK_BYTES = 1 << 22
 
 
