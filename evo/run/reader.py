@@ -170,8 +170,9 @@ class RunReader(ReadOnlyDatabase):
     def leaders(self, n: int = 10) -> list[dict[str, Any]]:
         """The best candidates of distinct functions, best first.
 
-        Each is {"id", "function", "values", "status", "rung", "operator", "parents", "summary"}. The writer keeps up to 50; for more, or where it had no time to store any, commits are ranked by rung and first
-        objective (then without a summary).
+        Each is {"id", "function", "values", "status", "rung", "operator", "parents", "summary"}. The writer keeps
+        up to 50; for more, or where it had no time to store any, commits are ranked by rung and first objective (then
+        without a summary).
         """
         stored = self.status().get("leaders", [])
         if len(stored) >= min(n, 50) and n <= 50:
@@ -359,7 +360,8 @@ class RunReader(ReadOnlyDatabase):
     def errors(self, limit: int = 50) -> list[dict[str, Any]]:
         """Failures grouped by status and message, the most frequent first.
 
-        Each is {"status", "message", "functions", "example"}; `example` is the smallest id of a candidate that failed so; `<run>/errors/<id>.txt` may hold its traceback.
+        Each is {"status", "message", "functions", "example"}; `example` is the smallest id of a candidate that failed so;
+        `<run>/errors/<id>.txt` may hold its traceback.
         """
         query = (
             "SELECT status, COALESCE(message, ''), COUNT(DISTINCT function), MIN(function) FROM observations"

@@ -103,25 +103,28 @@ def write_run(path: Path, n: int = 2000, seed: int = 0, state: str = "finished",
     db = sqlite3.connect(path / "run.db")
     db.executescript("PRAGMA journal_mode=WAL;" + TABLES)
     config = {
-        "space": SPEC, "options": {"tasks": ["digits_mlp"], "width": 16}, "name": path.name, "seed": seed, "runs_dir": str(path.parent),
+        "space": SPEC, "options": {"tasks": ["digits_mlp"], "width": 16}, "name": path.name, "seed": seed,
+        "runs_dir": str(path.parent),
         "strategy": {"name": "regularized", "options": {"population": 100, "tournament": 5}, "restart": None},
         "budget": {"evaluations": 3000, "proposals": None, "wall": None, "target": None, "stall": 20000},
         "loop": {"mode": "deterministic", "chunk": 64, "lag": 256, "block": 16, "span": 64, "snapshot_every": 4096},
         "identity": {"structural": True, "functional": True, "forget": 0, "audit": 0.01, "cache": None},
-        "executor": {"kind": "ray", "workers": 2, "address": None, "timeout_s": 60.0, "memory_mb": 4096, "threads": 1, "attempts": 2},
+        "executor": {"kind": "ray", "workers": 2, "address": None, "timeout_s": 60.0, "memory_mb": 4096,
+                     "threads": 1, "attempts": 2},
         "report": {"candidates": 5, "seeds": 5},
     }  # fmt: skip
     meta = {
         "schema": SCHEMA_VERSION, "config": config, "config_given": f"space: {SPEC}\nseed: {seed}\n", "space": SPEC,
         "versions": {"python": "3.11.2", "torch": "2.13.0", "numpy": "2.4.0", "ray": "2.60.0", "evo-search": "0.1.0"},
         "commit": "c4a5f65", "command": ["evo", "run", "rules.yaml", "--seed", str(seed)], "created": 1.79e9 + seed,
-        "objectives": [{"name": "loss", "direction": "minimise", "cost": False}],
-        "rungs": [{"name": "short", "replicates": 1}, {"name": "long", "replicates": 2}], "namespace": {"task": "digits"},
+        "objectives": [["loss", "minimise", False]],
+        "rungs": [["short", 1, 0.2], ["long", 2, None]], "namespace": {"task": "digits"},
     }  # fmt: skip
     db.executemany("INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in meta.items()])
     functions: dict[Any, int] = {}
     structures: dict[Any, int] = {}
     rules: list[tuple[str, ...]] = []
+    made: list[tuple[str, list[int]]] = []
     population: deque[tuple[float, int]] = deque(maxlen=100)
     counts: Counter[str] = Counter()
     seconds = {"hashed": 0.0, "evaluated": 0.0, "saved": 0.0, "strategy": 0.0, "store": 0.0}
@@ -137,6 +140,7 @@ def write_run(path: Path, n: int = 2000, seed: int = 0, state: str = "finished",
             rule, operator = mutate(rules[parent], rng)
             parents = [parent]
         rules.append(rule)
+        made.append((operator, parents))
         structure, behaviour = tuple(sorted(rule)), frozenset(rule)
         if structure in structures:
             source, function = "structural", functions[behaviour]
@@ -225,28 +229,30 @@ def write_run(path: Path, n: int = 2000, seed: int = 0, state: str = "finished",
     )
     leaders = [
         {
-            "id": i, "function": function, "values": [loss], "status": "ok", "rung": 1, "operator": "insert", "parents": [max(0, i - 50)],
-            "summary": "; ".join(rules[i]),
+            "id": i, "function": function, "values": [loss], "status": "ok", "rung": 1, "operator": made[i][0],
+            "parents": made[i][1], "summary": "; ".join(rules[i]),
         }
         for function, (loss, i) in sorted(best.items(), key=lambda item: item[1])[:50]
     ]  # fmt: skip
     for index, name in enumerate(["AdamW", "Lion", *(f"#{leader['id']}" for leader in leaders[:3])]):
         for task, base in (("digits_mlp", 0.21), ("digits_convnet", 0.12)):
             row = {
-                "name": name, "task": task, "metric": "test loss", "genome_index": None if index < 2 else index - 2,
+                "name": name, "task": task, "metric": "test loss",
+                "candidate": None if index < 2 else leaders[index - 2]["id"],
                 "values": [base * (1.1 - 0.05 * index) + 0.01 * rng.gauss(0, 1) for _ in range(5)],
             }  # fmt: skip
             db.execute("INSERT INTO reports VALUES (?)", (json.dumps(row),))
-    for kind, payload in (("session", {"number": 1}), ("executor", {"incident": "worker died", "worker": "worker 1"})):
+    for kind, payload in (("session", {"number": 1}), ("executor", {"incident": "worker died"})):
         db.execute("INSERT INTO events VALUES (?, ?, ?)", (1.79e9, kind, json.dumps(payload)))
     for i in range(5):
         db.execute("INSERT INTO audits VALUES (?, ?, 'long', 7, ?, ?, 1)", (i + 40, i, pack(0.5), pack(0.5)))
     row = {
-        "state": state, "reason": "budget.evaluations", "pid": 2**22 + 7, "host": "nowhere", "heartbeat": 1.79e9 + seed + 100.0, "space": SPEC,
-        "strategy": "regularized", "seed": seed, "name": path.name, "session": 1, "budget": config["budget"],
-        "progress": min(1.0, counts["evaluations"] / 3000), "eta_s": None, "elapsed_s": seconds["evaluated"] / 2, "counts": dict(counts),
-        "seconds": seconds, "rate": 412.3, "rate_evaluations": 61.2,
-        "executor": {"kind": "ray", "workers": 2, "busy": 2, "in_flight": 64, "utilisation": 0.94, "incidents": {"worker died": 1}},
+        "state": state, "reason": "budget.evaluations", "pid": 2**22 + 7, "host": "nowhere",
+        "heartbeat": 1.79e9 + seed + 100.0, "space": SPEC, "strategy": "regularized", "seed": seed, "name": path.name, "session": 1, "budget": config["budget"],
+        "progress": min(1.0, counts["evaluations"] / 3000), "eta_s": None, "elapsed_s": seconds["evaluated"] / 2,
+        "counts": dict(counts), "seconds": seconds, "rate": 412.3, "rate_evaluations": 61.2,
+        "executor": {"kind": "ray", "workers": 2, "busy": 2, "in_flight": 64, "utilisation": 0.94,
+                     "incidents": {"worker died": 1}},
         "leaders": leaders, "curve": curve, "timeline": timeline,
     }  # fmt: skip
     db.execute("INSERT INTO status VALUES (1, ?)", (json.dumps({**row, **status}),))

@@ -1,0 +1,50 @@
+"""The space of a stored run: to describe its genomes, or to say why it cannot be loaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evo.errors import EvoError
+from evo.space import SearchSpace
+
+
+def space_of(config: Mapping[str, Any]) -> SearchSpace[Any]:
+    """The space that a resolved configuration names.
+
+    Raises:
+        UnknownSpaceError, ConfigError: it is not installed here, or no longer takes these options.
+    """
+    from evo.registry import build_space
+
+    return build_space(str(config["space"]), config.get("options") or {})
+
+
+class Describer:
+    """Genomes in words. Where the space cannot be loaded, `problem` says why and genomes are shown as stored."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.problem = ""
+        self.space: SearchSpace[Any] | None = None
+        try:
+            self.space = space_of(config)
+        except EvoError as error:
+            self.problem = error.message
+        except Exception as error:  # a plug-in may raise anything; what is stored can be shown all the same
+            self.problem = f"space {config.get('space')} cannot be built: {type(error).__name__}: {error}"
+
+    def describe(self, genome: Any) -> str:
+        """Several lines: source, where there is source."""
+        if self.space is None:
+            import json
+
+            return json.dumps(genome, indent=1)
+        return self.space.describe(self.space.decode(genome))
+
+    def summary(self, genome: Any) -> str:
+        """One line."""
+        if self.space is None:
+            import json
+
+            return json.dumps(genome)
+        return self.space.summary(self.space.decode(genome))

@@ -1,0 +1,108 @@
+"""A run in words: what `evo show RUN` prints, and what a run prints when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from evo.cli.state import failures_of, hits_of, reason_in_words, state_of
+from evo.cli.text import duration, number, rate, table, vector
+from evo.report.heldout import HeldOut, held_out
+from evo.report.intervals import Interval
+
+
+def heading(text: str) -> str:
+    """A section's heading."""
+    return click.style(text, bold=True)
+
+
+def status_lines(status: Mapping[str, Any]) -> list[str]:
+    """State, progress, counts, hits, failures: a line each."""
+    counts, seconds = status.get("counts") or {}, status.get("seconds") or {}
+    state = state_of(status)
+    reason = reason_in_words(status.get("reason"))
+    sessions = f", session {status['session']}" if status.get("session", 1) > 1 else ""
+    lines = [
+        f"state        {state}{': ' + reason if reason else ''} after {duration(status.get('elapsed_s'))}{sessions}",
+        f"candidates   {number(counts.get('proposals', 0))} proposed, {number(counts.get('evaluations', 0))} evaluated"
+        f" ({rate(status.get('rate'))} proposed, {rate(status.get('rate_evaluations'))} evaluated lately)",
+        "hits         " + hit_words(counts, seconds),
+    ]
+    failures = failures_of(counts)
+    if failures:
+        lines.append("failures     " + ", ".join(f"{kind} {number(count)}" for kind, count in failures.items()))
+    if counts.get("stopped"):
+        lines.append(f"hurdles      {number(counts['stopped'])} stopped early")
+    if counts.get("audits"):
+        lines.append(
+            f"audit        {number(counts['audits'])} hits evaluated again,"
+            f" {number(counts.get('audit_disagreements', 0))} disagree"
+        )
+    incidents = (status.get("executor") or {}).get("incidents") or {}
+    if incidents:
+        lines.append("incidents    " + ", ".join(f"{kind} {number(count)}" for kind, count in incidents.items()))
+    return lines
+
+
+def hit_words(counts: Mapping[str, int], seconds: Mapping[str, float]) -> str:
+    """Hits by kind, their share, and what they saved against what recognising them cost."""
+    hits = hits_of(counts)
+    proposals = counts.get("proposals", 0)
+    share = f" ({100 * sum(hits.values()) / proposals:.0f} % of candidates)" if proposals else ""
+    kinds = ", ".join(f"{kind} {number(count)}" for kind, count in hits.items() if count or kind != "imported")
+    saved, hashed = seconds.get("saved", 0.0), seconds.get("hashed", 0.0)
+    times = f", {saved / hashed:,.0f} times that" if hashed > 0 and saved >= hashed else ""
+    return f"{kinds}{share}; {duration(hashed)} hashing saved {duration(saved)} of evaluation{times}"
+
+
+def leaderboard(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> str:
+    """The best candidates as a table."""
+    names = [objective["name"] for objective in objectives] or ["value"]
+    rows = []
+    for place, leader in enumerate(leaders, 1):
+        values = [number(float(value)) for value in leader.get("values", [])]
+        values += ["-"] * (len(names) - len(values))
+        rows.append(
+            [place, f"#{leader['id']}", *values[: len(names)], leader.get("operator", ""), leader.get("summary", "")]
+        )
+    right = (0, 1, *range(2, 2 + len(names)))
+    return table(("", "candidate", *names, "operator", "what it is"), rows, right=right)
+
+
+def interval_words(interval: Interval | None, signed: bool = False) -> str:
+    """0.213 [0.208, 0.219]."""
+    if interval is None:
+        return "-"
+    form = "{:+.4g}" if signed else "{:.4g}"
+    if interval.n == 1:
+        return form.format(interval.mean)
+    return f"{form.format(interval.mean)} [{form.format(interval.low)}, {form.format(interval.high)}]"
+
+
+def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The held-out evaluation: means over seeds with 95 % bootstrap intervals; "" if there is none."""
+    lines: list[HeldOut] = held_out(rows)
+    if not lines:
+        return ""
+    return table(
+        ("task", "metric", "name", "mean [95 %]", "seeds", "against the first baseline"),
+        [
+            (
+                line.task, line.metric, line.name, interval_words(line.interval), line.interval.n,
+                f"{interval_words(line.difference, signed=True)} to {line.baseline}" if line.difference else "",
+            )
+            for line in lines
+        ],
+        right=(4,),
+    )  # fmt: skip
+
+
+def value_words(values: Sequence[float], objectives: Sequence[Mapping[str, Any]]) -> str:
+    """loss 0.2525, parameters 1,024."""
+    if not values:
+        return "no value"
+    if len(objectives) != len(values):
+        return vector(values)
+    return ", ".join(f"{o['name']} {number(float(v))}" for o, v in zip(objectives, values, strict=True))

@@ -1,0 +1,176 @@
+"""The report's charts, as plain plotly specifications (data and layout), so that building them imports no plotly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+INK, MUTED, GRID = "#1f2933", "#616e7c", "#e4e7eb"
+BLUE, TEAL, AMBER, ROSE, VIOLET, SLATE = "#2563a8", "#2a9d8f", "#d99a2b", "#c8553d", "#7a5ea8", "#8d99a6"
+SOURCE_COLOURS = {
+    "evaluated": BLUE, "structural": TEAL, "functional": AMBER, "twin": VIOLET, "imported": "#5b8c5a",
+    "invalid": ROSE, "reevaluated": SLATE,
+}  # fmt: skip
+
+
+class Chart(TypedDict):
+    """One plot: its element id, heading, what to look for, and plotly's data and layout."""
+
+    id: str
+    title: str
+    caption: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
+    """A quiet layout with titled axes."""
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": "#cbd2d9", "ticks": "outside", "tickcolor": "#cbd2d9"}
+    return {
+        "margin": {"l": 64, "r": 16, "t": 12, "b": 48},
+        "height": 320,
+        "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {**axis, "title": {"text": x, "font": {"color": MUTED}}, **more.pop("xaxis", {})},
+        "yaxis": {**axis, "title": {"text": y, "font": {"color": MUTED}}, **more.pop("yaxis", {})},
+        "legend": {"orientation": "h", "y": 1.12, "x": 0, "font": {"color": MUTED}},
+        "hoverlabel": {"bgcolor": "white", "font": {"color": INK}},
+        **more,
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None (a gap) where it is infinite or NaN."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _value_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Logarithmic where positive values span more than two decades."""
+    seen = [v for v in values if math.isfinite(v)]
+    if seen and min(seen) > 0 and max(seen) / min(seen) > 100:
+        return {"type": "log", "exponentformat": "power"}
+    return {}
+
+
+def best_so_far(
+    curve: Sequence[tuple[int, int, float, tuple[float, ...]]], objective: str, evaluations: int, elapsed: float
+) -> list[Chart]:
+    """The best so far against evaluations and against time; the last value is drawn on to the run's end."""
+    points = [(e, t, v[0]) for e, _, t, v in curve if v and math.isfinite(v[0])]
+    if not points:
+        return []
+    values = [v for _, _, v in points]
+    charts: list[Chart] = []
+    hours = elapsed > 3 * 3600
+    minutes = elapsed > 300
+    unit, scale = ("hours", 3600.0) if hours else ("minutes", 60.0) if minutes else ("seconds", 1.0)
+    for key, title, x, end, label in (
+        (
+            "best-evaluations",
+            "Best so far against evaluations",
+            [p[0] for p in points],
+            evaluations,
+            "functions evaluated",
+        ),
+        ("best-time", "Best so far against time", [p[1] / scale for p in points], elapsed / scale, f"{unit} of search"),
+    ):
+        line = {
+            "x": [*x, max(end, x[-1])], "y": [*values, values[-1]], "type": "scatter", "mode": "lines",
+            "line": {"shape": "hv", "color": BLUE, "width": 2}, "name": objective, "hovertemplate": "%{x:,.4~g}: %{y:.5g}<extra></extra>",
+        }  # fmt: skip
+        marks = {
+            "x": x, "y": values, "type": "scatter", "mode": "markers", "marker": {"color": BLUE, "size": 5},
+            "hoverinfo": "skip", "showlegend": False,
+        }  # fmt: skip
+        shape = layout(label, objective, yaxis=_value_axis(values), showlegend=False)
+        charts.append({"id": key, "title": title, "caption": "", "data": [line, marks], "layout": shape})
+    return charts
+
+
+def hits_over_proposals(sources: Sequence[tuple[int, Mapping[str, int]]]) -> Chart | None:
+    """The share of candidates by where their observations came from, along the run."""
+    if not sources:
+        return None
+    kinds = [kind for kind in SOURCE_COLOURS if any(counts.get(kind) for _, counts in sources)]
+    totals = [max(1, sum(counts.values())) for _, counts in sources]
+    data = [
+        {
+            "x": [first for first, _ in sources], "name": kind, "type": "scatter", "mode": "none", "stackgroup": "share",
+            "y": [100.0 * counts.get(kind, 0) / total for (_, counts), total in zip(sources, totals, strict=True)],
+            "fillcolor": SOURCE_COLOURS[kind], "line": {"width": 0, "shape": "hv"},
+            "customdata": [counts.get(kind, 0) for _, counts in sources],
+            "hovertemplate": kind + ": %{customdata:,} (%{y:.0f} %)<extra></extra>",
+        }
+        for kind in kinds
+    ]  # fmt: skip
+    return {
+        "id": "hits", "title": "Where observations came from", "data": data,
+        "caption": "Share of candidates along the run. Only the lowest band cost an evaluation; all others were recognised.",
+        "layout": layout("candidate", "% of candidates", yaxis={"range": [0, 100]}, hovermode="x unified"),
+    }  # fmt: skip
+
+
+def seconds_over_time(timeline: Sequence[tuple[float, Mapping[str, int], Mapping[str, float]]]) -> Chart | None:
+    """Cumulative seconds evaluating, hashing and saved."""
+    if len(timeline) < 2:
+        return None
+    lines = (
+        ("saved", "saved by the cache", TEAL),
+        ("evaluated", "spent evaluating", BLUE),
+        ("hashed", "spent recognising", ROSE),
+    )
+    data = [
+        {
+            "x": [t for t, _, _ in timeline], "y": [seconds.get(key, 0.0) for _, _, seconds in timeline], "name": name,
+            "type": "scatter", "mode": "lines", "line": {"color": colour, "width": 2}, "hovertemplate": name + " %{y:,.4~g} s<extra></extra>",
+        }
+        for key, name, colour in lines
+    ]  # fmt: skip
+    return {
+        "id": "seconds", "title": "What recognising equals costs and saves", "data": data,
+        "caption": "Worker seconds, summed. Saved: what evaluating the recognised candidates would have taken.",
+        "layout": layout("seconds of search", "seconds, summed over workers", hovermode="x unified"),
+    }  # fmt: skip
+
+
+def pareto(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """Leaders in the plane of the first two objectives, where there are two."""
+    points = [leader for leader in leaders if len(leader.get("values", [])) > 1]
+    if len(objectives) < 2 or not points:
+        return None
+    data = [
+        {
+            "x": [finite(p["values"][1]) for p in points], "y": [finite(p["values"][0]) for p in points], "type": "scatter",
+            "mode": "markers", "marker": {"color": BLUE, "size": 8, "opacity": 0.8},
+            "text": [f"#{p['id']} {p.get('summary', '')[:80]}" for p in points],
+            "hovertemplate": "%{text}<br>%{y:.5g}, %{x:.5g}<extra></extra>",
+        }
+    ]  # fmt: skip
+    return {
+        "id": "pareto", "title": "Trade-off between objectives", "data": data,
+        "caption": "The leaderboard in the plane of the first two objectives.",
+        "layout": layout(f"{objectives[1]['name']}, to {objectives[1]['direction']}", f"{objectives[0]['name']}, to {objectives[0]['direction']}"),
+    }  # fmt: skip
+
+
+def lineage_values(steps: Sequence[Mapping[str, Any]], objective: str) -> Chart | None:
+    """The value along the winner's main line of descent."""
+    shown = [step for step in steps if step["value"] is not None]
+    if len(shown) < 2:
+        return None
+    data = [
+        {
+            "x": [step["id"] for step in shown], "y": [step["value"] for step in shown], "type": "scatter",
+            "mode": "lines+markers", "line": {"color": SLATE, "width": 1.5, "shape": "hv"},
+            "marker": {"size": 9, "color": [TEAL if step["better"] else ROSE if step["worse"] else "#cbd2d9" for step in shown],
+                       "line": {"color": "white", "width": 1}},
+            "text": [f"#{step['id']} {step['operator']}" for step in shown],
+            "hovertemplate": "%{text}<br>" + objective + " %{y:.5g}<extra></extra>",
+        }
+    ]  # fmt: skip
+    return {
+        "id": "lineage", "title": "", "caption": "Green: better than its parent; red: worse; grey: the same value.", "data": data,
+        "layout": layout("candidate", objective, yaxis=_value_axis([s["value"] for s in shown]), height=260, showlegend=False),
+    }  # fmt: skip
