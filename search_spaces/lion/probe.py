@@ -22,6 +22,9 @@ from kernels.programs import optimizer_step, pack
 
 VERSION = 1
 SEED = 20230213
+SCALE = 1024.0
+"""Updates are recorded times this power of two: small ones keep their bits above the digest's absolute floor, while
+what is left of a sum that should be zero (1e-17 or so) stays below it."""
 
 
 class Fixture(NamedTuple):
@@ -71,7 +74,7 @@ def _run(fixture: Fixture, packed: Any, n: int, backend: str | None) -> list[np.
         else:
             gradients = fixture.gradient(weights, step)
         optimizer_step(packed, weights, gradients, slots, float(fraction), fixture.segments, backend=backend)
-        recorded.append(fixture.weights[step] - weights if fixture.gradient is None else weights.copy())
+        recorded.append((fixture.weights[step] - weights) * SCALE if fixture.gradient is None else weights.copy())
     return recorded
 
 

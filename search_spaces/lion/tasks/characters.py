@@ -1,4 +1,4 @@
-"""A character language model: the next character of a text from the eight before it."""
+"""A character language model: the next character of a text from the four before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from search_spaces.lion.tasks.base import generator
 
 TEXT = "python_tutorial.txt.gz"
 SYMBOLS = 64
-CONTEXT = 8
+CONTEXT = 4
 CHUNK = 2048
 """The text is cut into chunks of this many characters. Of ten, eight go to train, one to validation, one to test."""
 JUDGED = 1024
@@ -25,7 +25,7 @@ JUDGED = 1024
 
 
 class Places(NamedTuple):
-    """Contexts (B * 8,) int64 of symbols, their one-hot form (64, B * 8) float32, and the symbols (B,) that follow."""
+    """Contexts (B * 4,) int64 of symbols, their one-hot form (64, B * 4) float32, and the symbols (B,) that follow."""
 
     contexts: np.ndarray
     one_hot: np.ndarray
@@ -34,7 +34,7 @@ class Places(NamedTuple):
 
 @functools.cache
 def windows() -> dict[str, np.ndarray]:
-    """Windows (places, 9) int64 of symbols by split, none of which crosses a chunk's border. The 63 most frequent
+    """Windows (places, 5) int64 of symbols by split, none of which crosses a chunk's border. The 63 most frequent
     characters have a symbol of their own; all others share the last."""
     packed = importlib.resources.files("search_spaces.lion.data").joinpath(TEXT).read_bytes()
     text = gzip.decompress(packed).decode()
@@ -51,7 +51,7 @@ def windows() -> dict[str, np.ndarray]:
 
 
 def places(rows: np.ndarray) -> Places:
-    """What the network takes, of windows (B, 9)."""
+    """What the network takes, of windows (B, 5)."""
     contexts = np.ascontiguousarray(rows[:, :CONTEXT]).reshape(-1)
     one_hot = np.zeros((SYMBOLS, len(contexts)), np.float32)
     one_hot[contexts, np.arange(len(contexts))] = 1.0
@@ -66,7 +66,7 @@ def judged(split: str) -> Places:
 
 
 class Characters:
-    """Eight embedded characters (8 numbers each) -> 64 ReLU -> 64 symbols: 8,832 weights in five tensors.
+    """Four embedded characters (8 numbers each) -> 32 ReLU -> 64 symbols: 3,680 weights in five tensors.
 
     The text is the Python tutorial (see `data/NOTICE.md`).
     """
@@ -76,7 +76,7 @@ class Characters:
     chance = math.log(SYMBOLS)
     metric = "accuracy"
     width = 8
-    hidden, output = layers.chain(CONTEXT * width, 64, SYMBOLS, offset=SYMBOLS * width)
+    hidden, output = layers.chain(CONTEXT * width, 32, SYMBOLS, offset=SYMBOLS * width)
     segments = (0, *hidden.segments, *output.segments, output.end)
 
     def __init__(self) -> None:

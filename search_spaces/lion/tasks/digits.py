@@ -106,15 +106,16 @@ class DigitsMLP(Digits):
 
 
 class DigitsConv(Digits):
-    """Two 3 x 3 convolutions (1 -> 8 channels, stride 2, padded; 8 -> 16 channels) and a dense layer: 8 x 8 ->
-    4 x 4 x 8 -> 2 x 2 x 16 -> 10, ReLU between: 1,898 weights in six tensors.
+    """Two convolutions (3 x 3 padded, 1 -> 4 channels; 2 x 2, 4 -> 16 channels; both of stride 2) and a dense layer:
+    8 x 8 -> 4 x 4 x 4 -> 2 x 2 x 16 -> 10, ReLU between: 962 weights in six tensors.
 
-    A convolution is a dense layer over patches. The patches of the images are the same for all networks.
+    A convolution is a dense layer over patches. The patches of the images are the same for all networks; those of the
+    second layer do not overlap, so that they are a transposition.
     """
 
     name = "digits_conv"
-    first = layers.Dense("convolution 1", 0, 9, 8)
-    second = layers.Dense("convolution 2", first.end, 9 * 8, 16)
+    first = layers.Dense("convolution 1", 0, 9, 4)
+    second = layers.Dense("convolution 2", first.end, 4 * 4, 16)
     output = layers.Dense("dense", second.end, 4 * 16, 10)
     segments = (*first.segments, *second.segments, *output.segments, output.end)
 
@@ -137,13 +138,10 @@ class DigitsConv(Digits):
         delta = self.output.backward_inputs(weights, delta, self._scratch).reshape(n, size * 4, 16)
         delta = layers.relu_backward(delta, fine)
         self.second.backward(inner, delta, gradient)
-        windows = self.second.backward_inputs(weights, delta, self._scratch).reshape(n, size, 2, 2, 3, 3, 8)
-        spread = self._scratch("spread", n, size, 4, 4, 8)
-        spread[...] = 0.0
-        for row in range(2):
-            for column in range(2):
-                spread[:, :, row : row + 3, column : column + 3] += windows[:, :, row, column]
-        delta = layers.relu_backward(spread.reshape(n, size * 16, 8), coarse)
+        windows = self.second.backward_inputs(weights, delta, self._scratch).reshape(n * size, 2, 2, 2, 8)
+        spread = self._scratch("spread", n * size, 2, 2, 2, 8)
+        np.copyto(spread, windows.swapaxes(2, 3))
+        delta = layers.relu_backward(spread.reshape(n, size * 16, 4), coarse)
         self.first.backward(patches, delta, gradient)
         return loss
 
@@ -153,9 +151,9 @@ class DigitsConv(Digits):
         padded = np.pad(images.reshape(size, 8, 8), ((0, 0), (1, 1), (1, 1)))
         patches = sliding_window_view(padded, (3, 3), (1, 2))[:, ::2, ::2].reshape(size * 16, 9)
         coarse = layers.relu(self.first.forward(weights, patches, self._scratch))
-        windows = sliding_window_view(coarse.reshape(n, size, 4, 4, 8), (3, 3), (2, 3)).transpose(0, 1, 2, 3, 5, 6, 4)
-        inner = self._scratch("windows", n, size, 2, 2, 3, 3, 8)
-        np.copyto(inner, windows)
-        inner = inner.reshape(n, size * 4, 72)
+        # 4 rows of 4 x 4 values become 2 x 2 windows of two rows of 2 x 4 = 8 values
+        inner = self._scratch("windows", n * size, 2, 2, 2, 8)
+        np.copyto(inner, coarse.reshape(n * size, 2, 2, 2, 8).swapaxes(2, 3))
+        inner = inner.reshape(n, size * 4, 16)
         fine = layers.relu(self.second.forward(weights, inner, self._scratch))
         return patches, coarse, inner, fine, self.output.forward(weights, fine.reshape(n, size, 64), self._scratch)

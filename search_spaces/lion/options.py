@@ -1,0 +1,59 @@
+"""The options of the space, as a user writes them under `options:` in a run's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from evo.errors import ConfigError
+from evo.program import MutationOptions
+
+
+@dataclass(frozen=True, slots=True)
+class LionOptions:
+    """What is searched and how candidates are judged.
+
+    Attributes:
+        tasks: names in `search_spaces.lion.tasks.TASKS`, or classes of your own as `module:attr`.
+        steps: optimizer steps a task at the rung "search".
+        batch: examples a step.
+        schedule: what programs read as `lr`: "cosine" (1 to 0), "linear" (1 to 0) or "constant".
+        replicates: initial weights and batch orders at the rung "search", each with its own seed.
+        probe_task: the task of the first rung, "probe"; None leaves that rung out.
+        probe_steps: its optimizer steps.
+        hurdle: quantile of the functions told so far that a function must exceed at "probe" to reach "search";
+            None: all do.
+        hurdle_after: functions told before the hurdle stands.
+        length_objective: also minimise the number of live statements (a second objective, for `nsga2`).
+        mutation: weights of the kinds of mutation, longest program, fresh constants.
+        backend: of `kernels.programs.optimizer_step`; None: the best one that is there.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    tasks: tuple[str, ...] = ("digits_mlp", "digits_conv", "characters")
+    steps: int = 100
+    batch: int = 64
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    replicates: int = 1
+    probe_task: str | None = "digits_mlp"
+    probe_steps: int = 40
+    hurdle: float | None = 0.5
+    hurdle_after: int = 50
+    length_objective: bool = False
+    mutation: MutationOptions = field(default_factory=MutationOptions)
+    backend: str | None = None
+
+    def __post_init__(self) -> None:
+        # built from plain JSON, too: read verbs do without pydantic
+        if isinstance(self.mutation, Mapping):
+            object.__setattr__(self, "mutation", MutationOptions(**self.mutation))
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ConfigError(f"options.tasks is {list(self.tasks)}: name at least one task, and none twice")
+        for name in ("steps", "batch", "replicates", "probe_steps", "hurdle_after"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"options.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.hurdle is not None and not 0.0 <= self.hurdle < 1.0:
+            raise ConfigError(f"options.hurdle is {self.hurdle}; it is a quantile from 0 to below 1, or null")

@@ -1,0 +1,143 @@
+"""The search space of optimizer programs: what the engine sees of `lion`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evo.program import Mutator, Program, canonical, simplify
+from evo.space import BaseSpace, Evaluator, Figure, Fingerprints, Json, Objective, Preparation, Rung, Variation
+from search_spaces.lion import programs
+from search_spaces.lion.language import LION
+from search_spaces.lion.options import LionOptions
+from search_spaces.lion.text import described, one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evo.run.reader import RunReader
+
+
+class Lion(BaseSpace[Program]):
+    """Programs train(w, g, v1, v2, lr) -> (update, v1, v2) over 45 primitives, judged by the networks they train.
+
+    After Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023). The objective is the validation loss
+    relative to the AdamW seed program's, see `LionEvaluator`; lower is better.
+    """
+
+    name = "lion"
+    Options = LionOptions
+    options: LionOptions
+    defaults: Mapping[str, Any] = {
+        "strategy": {"name": "regularized", "options": {"population": 500, "tournament": 5, "initial": "seed"}},
+        "budget": {"proposals": 20_000},
+        "loop": {"chunk": 64, "lag": 256, "block": 32},
+        "report": {"candidates": 3, "seeds": 5},
+    }
+
+    def __init__(self, options: LionOptions | None = None) -> None:
+        super().__init__(options)
+        given = self.options
+        self.objectives = (Objective("loss"),) + ((Objective("length", cost=True),) if given.length_objective else ())
+        search = Rung("search", given.replicates)
+        if given.probe_task is None:
+            self.rungs = (search,)
+        else:
+            self.rungs = (Rung("probe", 1, given.hurdle, given.hurdle_after), search)
+        self._mutator = Mutator(LION, given.mutation)
+
+    # Genomes.
+
+    def sample(self, rng: np.random.Generator) -> Program:
+        return self._mutator.sample(rng)
+
+    def mutate(self, genome: Program, rng: np.random.Generator) -> Variation:
+        return self._mutator.mutate(genome, rng)
+
+    def seeds(self) -> Sequence[Program]:
+        """AdamW with the constants of the paper's seed program."""
+        return (programs.adamw(),)
+
+    def encode(self, genome: Program) -> Json:
+        return genome.to_json()
+
+    def decode(self, value: Json) -> Program:
+        """Raises InvalidGenomeError for what is no program of this language."""
+        program = Program.from_json(value)
+        LION.infer(program)
+        return program
+
+    # Identity.
+
+    def canonical(self, genome: Program) -> bytes:
+        return canonical(LION, genome)
+
+    def fingerprint(self, genomes: Sequence[Program]) -> Fingerprints:
+        from search_spaces.lion.evaluator import lowered
+        from search_spaces.lion.probe import fingerprint
+
+        return fingerprint([lowered(genome) for genome in genomes], self.options.backend)
+
+    def namespace(self) -> Mapping[str, str]:
+        from search_spaces.lion.evaluator import course_digest, numeric_backend
+        from search_spaces.lion.probe import VERSION
+
+        return {
+            "tasks": "+".join(self.options.tasks),
+            "course": course_digest(self.options),
+            "probe": str(VERSION),
+            "backend": numeric_backend(self.options.backend),
+        }
+
+    # Evaluation.
+
+    def prepare(self, preparation: Preparation) -> dict[str, dict[str, float]]:
+        """The losses that relate all others to the AdamW seed program: seconds, and kept for the next run."""
+        from search_spaces.lion.evaluator import course_digest, numeric_backend, references
+
+        key = f"{course_digest(self.options)}-{numeric_backend(self.options.backend)}"
+        path = preparation.folder / f"lion-reference-{key}.json"
+        if path.is_file():
+            return json.loads(path.read_text())
+        preparation.progress(0, 1, "reference losses of the AdamW seed program")
+        found = references(self.options)
+        preparation.folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(found))
+        partial.replace(path)
+        preparation.progress(1, 1, "reference losses of the AdamW seed program")
+        return found
+
+    def evaluator(self, prepared: Any) -> Evaluator:
+        from search_spaces.lion.evaluator import LionEvaluator
+
+        return LionEvaluator(self.options, prepared)
+
+    def costs(self, genome: Program) -> Mapping[str, float]:
+        """length: statements of the simplified program."""
+        return {"length": float(len(simplify(LION, genome)))}
+
+    def report(self, genomes: Sequence[Program], seeds: Sequence[int], prepared: Any) -> list[dict[str, Any]]:
+        from search_spaces.lion.report import rows
+
+        return rows(self.options, genomes, seeds)
+
+    # For people.
+
+    def describe(self, genome: Program) -> str:
+        return described(genome)
+
+    def summary(self, genome: Program) -> str:
+        return one_line(genome)
+
+    def figures(self, run: RunReader) -> Iterable[Figure]:
+        from search_spaces.lion.figures import figures
+
+        return figures(run)
+
+    def export(self, genome: Program, path: Path, origin: Mapping[str, Any]) -> Path:
+        from search_spaces.lion.export import export
+
+        return export(genome, path, origin)
