@@ -11,8 +11,8 @@ The grids
         e_g = floor(log2(m / c_g)) + o_g,      c_A = 1.1931, o_A = 0,      c_B = 1.6873 = sqrt(2) c_A, o_B = 1
 
     and a column with b bits has cells of the width s = 2^max(e_g - b, F), F = log2 of the absolute floor, numbered
-    floor(x / s + 0.2887) on grid A and floor(x / s + 0.7887) on grid B. The octaves are hashed along with the numbers, or
-    x and 2x would share their keys. So s lies between 2^-b m / 2.39 and 2^-b m / 0.84.
+    floor(x / s + 0.2887) on grid A and floor(x / s + 0.7887) on grid B. The octaves are hashed along with the numbers,
+    or x and 2x would share their keys. So s lies between 2^-b m / 2.39 and 2^-b m / 0.84.
 
 Why these edges
     - The scale is no cliff. Where m crosses c_g 2^k the octave and with it every number changes, for that grid alone:

@@ -145,8 +145,10 @@ def test_special_values_are_one_behaviour_each():
 
 
 def test_special_values_leave_the_scale_of_the_finite_ones_alone():
-    assert keys([1.0, np.inf]) != keys([1.0 + 1e-8, np.inf])
-    assert shared(keys([1.0 + 1e-15, np.nan]), keys([1.0, np.nan])) == (True, True)
+    for scale in (1e-3, 1.0, 1e3):
+        plain = keys([scale, np.inf, np.nan])
+        assert shared(plain, keys([scale * (1 + 3e-9), np.inf, np.nan])) == (False, False)
+        assert any(shared(plain, keys([scale * (1 + 1e-15), np.inf, np.nan])))
 
 
 def test_exact_columns_are_compared_to_the_bit():
