@@ -9,7 +9,8 @@ from evo.program.ir import Instruction, Program
 from evo.program.language import Language, Operator, Signature, Type, operator_table
 from evo.program.liveness import live, live_slots
 from evo.program.lower import Lowered, lower
-from evo.program.mutate import MutationOptions, Mutator
+from evo.program.mutate import Mutator
+from evo.program.options import MutationOptions
 from evo.program.simplify import simplify
 from evo.program.source import render, statements
 

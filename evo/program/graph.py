@@ -62,7 +62,7 @@ class Graph:
         self._writable = writable
         self._language = language
         self._operators = language.operators
-        self._results = language._results
+        self._results = language.results
         self._rewrites = {} if level is None else language.rewrites(level)
         self._rewriting = level is not None
         signature = language.signature

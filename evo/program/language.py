@@ -91,13 +91,14 @@ class Language:
         operators: by name (`operator_table` makes the mapping).
         constant_type: the type of a literal.
         type_order: all types, in the order in which `lower` numbers them.
+        results: what `result` found so far, by (operator, argument types); quick paths read it first.
     """
 
     signature: Signature
     operators: Mapping[str, Operator]
     constant_type: Type = "scalar"
     type_order: tuple[Type, ...] = ("tree", "leaf", "scalar")
-    _results: dict[tuple[str, tuple[Type, ...]], Type | None] = field(
+    results: dict[tuple[str, tuple[Type, ...]], Type | None] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
     _rewrites: dict[Level, Mapping[str, Rewrites]] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -148,19 +149,19 @@ class Language:
         """Result type of one call, remembered; None if the operator is unknown or does not accept these types."""
         key = (operator, types)
         try:
-            return self._results[key]  # type: ignore[index]
+            return self.results[key]  # type: ignore[index]
         except KeyError:
             row = self.operators.get(operator)
             if row is None or len(types) != row.arity or None in types:
                 return None
-            result = self._results[key] = row.infer(types)  # type: ignore[index, arg-type]
+            result = self.results[key] = row.infer(types)  # type: ignore[index, arg-type]
             return result
 
     def trace(self, program: Program) -> list[Type] | None:
         """The target's type of every statement, or None where the program is not valid. The quick form of `infer`,
         which does not look at the values of literals."""
         variables: dict[str | float, Type] = dict(self.signature.inputs)
-        results, constant, traced = self._results, self.constant_type, []
+        results, constant, traced = self.results, self.constant_type, []
         for target, operator, arguments in program.instructions:
             types = tuple([variables.get(a) if isinstance(a, str) else constant for a in arguments])
             result = results.get((operator, types))  # type: ignore[arg-type]

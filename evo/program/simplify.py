@@ -26,8 +26,9 @@ def simplify(language: Language, program: Program, level: Level = "exact") -> Pr
     identities applied, equal expressions computed once, variables named as before where that is possible.
 
     Programs have no plain copy `a = b`. An output that equals an input or another output keeps the call that assigned
-    it; where two slots would have to be exchanged by copies, the program is returned with its dead statements removed
-    and is not simplified further. The canonical bytes stay the same in any case.
+    it. Where two slots would have to be exchanged by copies, or where rewriting a value that has several readers
+    would make the program longer, it is returned with its dead statements removed and is not simplified further. The
+    canonical bytes stay the same in any case.
 
     Args:
         program: a valid program.
@@ -39,8 +40,9 @@ def simplify(language: Language, program: Program, level: Level = "exact") -> Pr
     graph = Graph(language, program, level, writable=True)
     steps = _steps(language, graph)
     order = _order(language, graph, steps)
-    if order is None:
-        return live(language, program)
+    kept = live(language, program)
+    if order is None or len(order) > len(kept):
+        return kept
     return _named(language, program, graph, order)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import settings
 
 from evo.program import Instruction, Mutator, Program
 from tests.evo.program.table import KNOWN, LANGUAGE, SIGNATURE
 
 MUTATOR = Mutator(LANGUAGE)
+STEADY = settings(deadline=None, derandomize=True)
+"""Property tests draw the same examples every time, and a slow machine is no failure."""
 
 
 def random_program(seed: int) -> Program:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from evo.errors import InvalidGenomeError
 from evo.program import Instruction, Program
-from tests.evo.program.rewriting import random_program
+from tests.evo.program.rewriting import STEADY, random_program
 from tests.evo.program.table import ADAMW
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_json_and_text_give_the_same_program_again(seed):
     program = random_program(seed)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo.program import Program, live, live_slots
-from tests.evo.program.rewriting import random_program
+from tests.evo.program.rewriting import STEADY, random_program
 from tests.evo.program.table import ADAMW, LANGUAGE, LION, PROGRAM_4, run, same_bits
 
 
@@ -42,6 +42,7 @@ def test_a_dead_slot_left_with_another_type_is_renamed():
     assert str(kept) == "t0 = global_norm(g)\nupdate = mul(w, t0)"
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_removing_dead_code_keeps_the_behaviour_and_is_idempotent(seed):
     program = random_program(seed)
@@ -52,6 +53,7 @@ def test_removing_dead_code_keeps_the_behaviour_and_is_idempotent(seed):
     assert same_bits(run(kept), run(program))
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_what_is_kept_matters_to_the_data_flow(seed):
     """Without any one of the statements kept, the program is another one or none at all."""

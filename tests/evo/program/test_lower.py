@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from evo.errors import ConfigError
 from evo.program import Lowered, Program, live, lower, simplify
 from evo.program.language import Language, Operator, operator_table
-from tests.evo.program.rewriting import random_program
+from tests.evo.program.rewriting import STEADY, random_program
 from tests.evo.program.table import (
     EVALUATE,
     LANGUAGE,
@@ -59,7 +59,7 @@ def run_lowered(code: Lowered, steps: int = 5, seed: int = 0) -> np.ndarray:
     return np.array(updates)
 
 
-@settings(max_examples=200)
+@settings(STEADY, max_examples=200)
 @given(st.integers(0, 10**6))
 def test_the_register_machine_equals_direct_interpretation(seed):
     program = random_program(seed)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from evo.errors import ConfigError, InvalidGenomeError
 from evo.program import Language, MutationOptions, Mutator, Program, Signature
-from evo.program.mutate import KINDS
-from tests.evo.program.rewriting import MUTATOR, random_program
+from evo.program.options import KINDS
+from tests.evo.program.rewriting import MUTATOR, STEADY, random_program
 from tests.evo.program.table import ADAMW, KNOWN, LANGUAGE, PROGRAM_4
 
 
@@ -42,6 +42,7 @@ def test_a_stream_gives_one_child_and_the_parent_is_not_touched():
     assert str(PROGRAM_4) == text
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_an_inserted_statement_is_the_only_difference(seed):
     program = random_program(seed)
@@ -55,6 +56,7 @@ def test_an_inserted_statement_is_the_only_difference(seed):
     assert all(name.startswith("t") or name in dict(LANGUAGE.signature.inputs) for name in fresh)
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_deletion_removes_one_statement_or_gives_up(seed):
     program = random_program(seed)
@@ -67,6 +69,7 @@ def test_deletion_removes_one_statement_or_gives_up(seed):
         )
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_a_modified_argument_is_the_only_difference(seed):
     program = random_program(seed)
@@ -79,6 +82,7 @@ def test_a_modified_argument_is_the_only_difference(seed):
     assert sum(a != b for a, b in zip(old.arguments, new.arguments, strict=True)) == 1
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_a_replaced_operator_keeps_the_arguments(seed):
     program = random_program(seed)
@@ -146,6 +150,7 @@ def test_an_invalid_parent_is_refused():
         MUTATOR.mutate(Program.parse("update = abs(q)"), np.random.default_rng(0))
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_samples_are_valid_and_of_the_wanted_length(seed):
     program = Mutator(LANGUAGE, MutationOptions(sample_length=(3, 7))).sample(np.random.default_rng(seed))

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from evo.errors import InvalidGenomeError
 from evo.program import Operator, Program, operator_table, render, statements
 from evo.program.language import Language
-from tests.evo.program.rewriting import random_program
+from tests.evo.program.rewriting import STEADY, random_program
 from tests.evo.program.table import ADAMW, EVALUATE, LANGUAGE, SIGNATURE
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_calls_read_back_as_the_same_program(seed):
     program = random_program(seed)
@@ -58,6 +59,7 @@ def test_a_sign_does_not_slip_under_a_power():
     assert scope["a"] == 4.0
 
 
+@STEADY
 @given(st.integers(0, 10**6))
 def test_rendered_source_runs_and_computes_the_program(seed):
     program = random_program(seed)
