@@ -1,8 +1,8 @@
 """`lion`: search for optimizer programs by training real networks with them.
 
-Read in this order: `language.py` and `operators.py` (what a program is), `programs.py` (known ones), `space.py` (what the
-engine sees), `tasks/` and `training.py` (what is trained, many programs at once), `evaluator.py` (what a candidate is
-worth), `probe.py` (when two programs are one function), `report.py`, `export.py`.
+Read in this order: `language.py` and `operators.py` (what a program is), `programs.py` (known ones), `space.py` (what
+the engine sees), `tasks/` and `training.py` (what is trained, many programs at once), `evaluator.py` (what a candidate
+is worth), `probe.py` (when two programs are one function), `report.py`, `export.py`.
 """
 
 from search_spaces.lion.options import LionOptions

@@ -20,7 +20,7 @@ from search_spaces.lion.options import LionOptions
 from search_spaces.lion.programs import adamw
 from search_spaces.lion.tasks import load
 from search_spaces.lion.tasks.base import Task
-from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, Trained, train
+from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, Programs, Trained, train
 
 VERSION = 1
 """Of the fitness: raise it when equal programs would get other values."""
@@ -55,16 +55,13 @@ def courses(options: LionOptions) -> dict[str, dict[str, Course]]:
 def references(options: LionOptions) -> dict[str, dict[str, float]]:
     """By rung and task: the validation loss that the AdamW seed program, with the constants it is born with, has at the
     end of the course, in the mean over three seeds that no search uses. It divides every loss of that task."""
-    program = [lowered(adamw())]
+    program = Programs([lowered(adamw())], options.backend)
     found: dict[str, dict[str, float]] = {}
     with one_thread():
         for rung, by_task in courses(options).items():
             for name, course in by_task.items():
                 task = load(name)
-                losses = [
-                    float(train(task, program, seed, course, backend=options.backend).loss[0])
-                    for seed in REFERENCE_SEEDS
-                ]
+                losses = [float(train(task, program, seed, course).loss[0]) for seed in REFERENCE_SEEDS]
                 found.setdefault(rung, {})[name] = math.fsum(losses) / len(losses)
     return found
 
@@ -139,7 +136,7 @@ class LionEvaluator:
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = load(name)
-        return train(task, programs, seed, course, backend=self._options.backend)
+        return train(task, Programs(programs, self._options.backend), seed, course)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tasks": {}}

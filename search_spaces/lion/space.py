@@ -122,7 +122,7 @@ class Lion(BaseSpace[Program]):
     def report(self, genomes: Sequence[Program], seeds: Sequence[int], prepared: Any) -> list[dict[str, Any]]:
         from search_spaces.lion.report import rows
 
-        return rows(self.options, genomes, seeds)
+        return rows(self.options, genomes, seeds, prepared["search"])
 
     # For people.
 

@@ -1,15 +1,15 @@
-"""Training of many programs at once: one forward and backward pass and one optimizer step a step for all of them."""
+"""Training with many optimizers at once: each step is one forward and backward pass and one optimizer step for all."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from kernels.programs import optimizer_step, pack
+from kernels.programs import PackedPrograms, optimizer_step, pack
 from search_spaces.lion.tasks.base import Task
 
 CHECK_EVERY = 10
@@ -41,8 +41,48 @@ class Course:
         return 1.0 - progress if self.schedule == "linear" else 1.0
 
 
+class Optimizers(Protocol):
+    """N optimizers, one a row of the arrays."""
+
+    def __len__(self) -> int: ...
+
+    def step(
+        self, number: int, weights: np.ndarray, gradients: np.ndarray, slots: list[np.ndarray], fraction: float,
+        segments: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """Step `number` (from 0), in place on weights (N, P) and slots; returns (N,) bool: whether all is finite."""
+
+    def take(self, rows: np.ndarray) -> Optimizers:
+        """Those of some rows."""
+
+
+class Programs:
+    """Optimizer programs, run by `kernels.programs`.
+
+    Args:
+        lowered: N programs as `evo.program.lower` gives them, or packed ones.
+        backend: of `kernels.programs.optimizer_step`; None: the best one.
+    """
+
+    def __init__(self, lowered: Sequence[Any] | PackedPrograms, backend: str | None = None) -> None:
+        self._packed = lowered if isinstance(lowered, PackedPrograms) else pack(lowered)
+        self._backend = backend
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def step(
+        self, number: int, weights: np.ndarray, gradients: np.ndarray, slots: list[np.ndarray], fraction: float,
+        segments: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        return optimizer_step(self._packed, weights, gradients, slots, fraction, segments, backend=self._backend)
+
+    def take(self, rows: np.ndarray) -> Programs:
+        return Programs(self._packed.take(rows), self._backend)
+
+
 class Trained(NamedTuple):
-    """What became of N programs.
+    """What became of N optimizers.
 
     Attributes:
         loss: (N,) float64 on the judged split at the end; +inf where it diverged.
@@ -62,28 +102,26 @@ class Trained(NamedTuple):
 
 def train(
     task: Task,
-    lowered: Sequence[Any],
+    optimizers: Optimizers,
     seed: int,
     course: Course,
     split: str = "validation",
     curve_steps: Sequence[int] = (),
-    backend: str | None = None,
 ) -> Trained:
-    """Train one network a program, all from the same weights on the same batches, and judge them.
+    """Train one network an optimizer, all from the same weights on the same batches, and judge them.
 
-    Programs that diverge leave the batch at the next check. What a program gets does not depend, to the bit, on the
-    others: tasks and kernels promise it, and checks come at fixed steps.
+    Those that diverge leave the batch at the next check. What one gets does not depend, to the bit, on the others:
+    tasks and kernels promise it, and checks come at fixed steps.
 
     Args:
         task: data and network.
-        lowered: N programs as `evo.program.lower` gives them.
+        optimizers: N of them.
         seed: of the initial weights and the batches.
         course: steps, batch size, schedule.
         split: the data that judges.
         curve_steps: numbers of steps after which to judge as well, ascending.
-        backend: of `kernels.programs.optimizer_step`; None: the best one.
     """
-    n, n_parameters = len(lowered), task.segments[-1]
+    n, n_parameters = len(optimizers), task.segments[-1]
     segments = np.asarray(task.segments, np.int64)
     limit = LIMIT * task.chance
     rows = np.arange(n)
@@ -92,12 +130,11 @@ def train(
     weights = np.repeat(task.initial(seed)[None].astype(np.float32), n, axis=0)
     slots = [np.zeros_like(weights), np.zeros_like(weights)]
     gradient = np.empty((n, n_parameters), np.float32)
-    packed = pack(lowered)
     with np.errstate(all="ignore"):
         for step in range(course.steps):
             batch = task.batch(step, seed, course.batch)
             losses = task.loss_and_gradient(weights, batch, gradient)
-            finite = optimizer_step(packed, weights, gradient, slots, course.fraction(step), segments, backend=backend)
+            finite = optimizers.step(step, weights, gradient, slots, course.fraction(step), segments)
             lost = rows[~np.asarray(finite)]
             diverged_at[lost] = np.where(diverged_at[lost] < 0, step, diverged_at[lost])
             if step % CHECK_EVERY == CHECK_EVERY - 1:
@@ -110,7 +147,7 @@ def train(
                         break
                     weights, gradient = weights[alive], gradient[alive]
                     slots = [slot[alive] for slot in slots]
-                    packed = packed.take(np.flatnonzero(alive))
+                    optimizers = optimizers.take(np.flatnonzero(alive))
             if step + 1 in curve_steps:
                 curve[list(curve_steps).index(step + 1), rows] = task.evaluate(weights, split)["loss"]
         loss, metric = np.full(n, np.inf), np.zeros(n)
