@@ -34,7 +34,7 @@ class Lowered(Protocol):
     outputs: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class PackedPrograms:
     """Programs ready to run; immutable, cheap to select from.
 
