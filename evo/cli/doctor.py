@@ -54,16 +54,13 @@ def command(as_json: bool) -> int:
 def examine() -> list[Finding]:
     """All findings."""
     return [
-        _python(), *map(_package, PACKAGES), *_names(), _compiler(), *_gpu(), *_kernels(), *_spaces(), _cpu(), _memory(), _disk(),
-        _shared_memory(),
+        _python(), *map(_package, PACKAGES), *_names(), _compiler(), *_gpu(), *_kernels(), *_spaces(),
+        _cpu(), _memory(), _disk(), _shared_memory(),
     ]  # fmt: skip
 
 
 def _python() -> Finding:
-    version = platform.python_version()
-    if sys.version_info < (3, 11):
-        return Finding("python", "problem", version, "3.11 or newer is needed")
-    return Finding("python", "ok", f"{version} ({sys.executable})")
+    return Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
 
 
 def _package(name: str) -> Finding:

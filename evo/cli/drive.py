@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from evo.search import RunResult, Search
 
 EXIT_CODES = {"finished": 0, "stopped": INTERRUPTED}
+EXTENSIONS = {
+    "budget.evaluations": " --set budget.evaluations=+5000",
+    "budget.proposals": " --set budget.proposals=+20000",
+    "budget.wall": " --set budget.wall=+10m",
+    "budget.target": " --set budget.target=null",
+    "budget.stall": " --set budget.stall=+20000",
+}
+"""What a finished run needs to go on, by what ended it."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -139,5 +147,4 @@ def _print_end(reader: Any, result: RunResult, space: Any, exported: Path | None
         click.echo(f"not exported {note}")
     if leaders:
         click.echo(f"next         evo show {name} best | evo report {name} | evo export {name} best -o FILE")
-    more = " --set budget.evaluations=+5000" if (status.get("budget") or {}).get("evaluations") else ""
-    click.echo(f"to go on     {result.resume_command}{more if result.state == 'finished' else ''}")
+    click.echo(f"to go on     {result.resume_command}{EXTENSIONS.get(result.reason, '')}")

@@ -113,4 +113,8 @@ def _unexpected(error: Exception) -> int:
 
 def main() -> None:
     """The `evo` script."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(
+            os.getcwd()
+        )  # so that "module:attr" of the folder one works in is found; last, to shadow nothing
     sys.exit(invoke(sys.argv[1:]))

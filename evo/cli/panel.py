@@ -92,8 +92,9 @@ def render(
     if notice:
         parts += [Text(), Text(notice, style="bold yellow")]
     return Panel(
-        Group(*parts), title=title, title_align="left", subtitle=Text(f" {source}{session}", style="dim"), subtitle_align="left",
-        border_style=style, padding=(0, 1), width=min(width, 130),
+        Group(*parts), title=title, title_align="left",
+        subtitle=Text(f" {source}{session}", style="dim"), subtitle_align="left", border_style=style, padding=(0, 1),
+        width=min(width, 130),
     )  # fmt: skip
 
 
@@ -148,10 +149,10 @@ def _facts(status: Mapping[str, Any]) -> RenderableType:
         f"   {rate(status.get('rate'))} proposed, {rate(status.get('rate_evaluations'))} evaluated", style="dim"
     )
     grid.add_row("candidates", proposed)
-    hits = words(hits_of(counts), "cyan")
-    hits.append("   saved ", style="dim").append(duration(seconds.get("saved", 0.0)), style="cyan")
-    hits.append(f" for {duration(seconds.get('hashed', 0.0))} of hashing", style="dim")
-    grid.add_row("hits", hits)
+    grid.add_row("hits", words(hits_of(counts), "cyan"))
+    saved = Text(duration(seconds.get("saved", 0.0)), style="cyan")
+    saved.append(f" of evaluation, for {duration(seconds.get('hashed', 0.0))} of hashing", style="dim")
+    grid.add_row("saved", saved)
     failures = failures_of(counts)
     failed = words(failures, "red") if failures else Text("none", style="dim")
     if counts.get("stopped"):
@@ -177,7 +178,7 @@ def _facts(status: Mapping[str, Any]) -> RenderableType:
 def _best(status: Mapping[str, Any], objectives: Sequence[Mapping[str, Any]]) -> RenderableType:
     best = status["leaders"][0]
     name = objectives[0]["name"] if objectives else "value"
-    text = Text("best so far  ", style="dim", no_wrap=True, overflow="ellipsis")
+    text = Text(no_wrap=True, overflow="ellipsis").append("best so far  ", style="dim")
     text.append(f"{name} {number(float(best['values'][0])) if best.get('values') else '-'}", style="bold green")
     text.append(f"  #{best['id']}  ")
     maximise = bool(objectives) and objectives[0].get("direction") == "maximise"

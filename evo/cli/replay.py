@@ -32,10 +32,11 @@ def command(run: str, candidate: str, runs_dir: str | None, as_json: bool) -> in
     if as_json:
         echo_json(found)
         return 1 if agrees is False else 0
+    digits = 17 if agrees is False else 7
     stored = found["stored"] or [None] * len(found["found"])
     click.echo(f"#{chosen} at rung {found['rung']!r}: {found.get('status', 'done')} in {duration(found['seconds'])}")
     rows = [
-        (seed, vector(before) if before is not None else "-", vector(now))
+        (seed, vector(before, digits) if before is not None else "-", vector(now, digits))
         for seed, before, now in zip(found["seeds"], stored, found["found"], strict=True)
     ]
     click.echo(table(("seed", "stored", "found now"), rows))

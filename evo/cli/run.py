@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 @click.option("--address", help="Join a Ray cluster: auto, or host:port.")
 @click.option("--executor", type=click.Choice(["inline", "ray"]), help="Where evaluations run.")
 @click.option("--budget", multiple=True, help="2h, 20m, 5000evals, 20000proposals; several are joined by commas.")
-@click.option("--runs-dir", help="Folder that the run lands in [runs].")
+@click.option("--runs-dir", envvar="EVO_RUNS_DIR", help="Folder that the run lands in [$EVO_RUNS_DIR, or runs].")
 @click.option("--print-config", is_flag=True, help="Print the resolved configuration and leave.")
 @click.option("--dry-run", is_flag=True, help="Check everything, propose a few candidates, write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No live view; print the run's path at the end.")
 @json_option
 def command(
-    source: str, overrides: tuple[str, ...], name: str | None, seed: int | None, workers: str | None, address: str | None,
-    executor: str | None, budget: tuple[str, ...], runs_dir: str | None, print_config: bool, dry_run: bool, quiet: bool,
-    as_json: bool,
+    source: str, overrides: tuple[str, ...], name: str | None, seed: int | None, workers: str | None,
+    address: str | None, executor: str | None, budget: tuple[str, ...], runs_dir: str | None, print_config: bool,
+    dry_run: bool, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Start a search from a configuration file, or from an installed space's defaults.
 
@@ -85,7 +85,7 @@ def _dry_run(config: Config, as_json: bool) -> None:
     space = build_space(config.space, config.options)
     strategy = build_strategy(config.strategy.name, space, config.strategy.options)
     proposals = [p for p in strategy.ask(0, 3, Streams(config.seed)) if isinstance(p, Breed)]
-    facts = {
+    facts: dict[str, Any] = {
         "space": config.space,
         "strategy": config.strategy.name,
         "objectives": [f"{o.name} ({o.direction})" for o in space.objectives],

@@ -52,7 +52,8 @@ def show_run(reader: RunReader, n: int, as_json: bool) -> None:
     if as_json:
         echo_json(
             {
-                "path": str(reader.path), "state": state_of(status), "status": {k: v for k, v in status.items() if k != "leaders"},
+                "path": str(reader.path), "state": state_of(status),
+                "status": {key: value for key, value in status.items() if key != "leaders"},
                 "objectives": objectives, "leaders": leaders, "failures": reader.errors(), "held_out": reports,
                 "config": meta.get("config"), "versions": meta.get("versions"), "commit": meta.get("commit"),
                 "command": meta.get("command"), "created": meta.get("created"),

@@ -90,13 +90,19 @@ def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ("task", "metric", "name", "mean [95 %]", "seeds", "against the first baseline"),
         [
             (
-                line.task, line.metric, line.name, interval_words(line.interval), line.interval.n,
+                line.task, line.metric, _named(line), interval_words(line.interval), line.interval.n,
                 f"{interval_words(line.difference, signed=True)} to {line.baseline}" if line.difference else "",
             )
             for line in lines
         ],
         right=(4,),
     )  # fmt: skip
+
+
+def _named(line: HeldOut) -> str:
+    if line.candidate is None or line.name == f"#{line.candidate}":
+        return line.name
+    return f"{line.name} #{line.candidate}"
 
 
 def value_words(values: Sequence[float], objectives: Sequence[Mapping[str, Any]]) -> str:

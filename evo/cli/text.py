@@ -34,9 +34,9 @@ def number(value: float | int | None, digits: int = 5) -> str:
     return f"{value:.{digits}g}"
 
 
-def vector(values: Sequence[float]) -> str:
+def vector(values: Sequence[float], digits: int = 5) -> str:
     """Objective values, one after the other."""
-    return ", ".join(number(float(value)) for value in values) if values else "-"
+    return ", ".join(number(float(value), digits) for value in values) if values else "-"
 
 
 def rate(value: float | None) -> str:

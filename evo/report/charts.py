@@ -33,8 +33,8 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
         "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "xaxis": {**axis, "title": {"text": x, "font": {"color": MUTED}}, **more.pop("xaxis", {})},
-        "yaxis": {**axis, "title": {"text": y, "font": {"color": MUTED}}, **more.pop("yaxis", {})},
+        "xaxis": {**axis, "title": {"text": x, "font": {"color": MUTED, "size": 13}}, **more.pop("xaxis", {})},
+        "yaxis": {**axis, "title": {"text": y, "font": {"color": MUTED, "size": 13}}, **more.pop("yaxis", {})},
         "legend": {"orientation": "h", "y": 1.12, "x": 0, "font": {"color": MUTED}},
         "hoverlabel": {"bgcolor": "white", "font": {"color": INK}},
         **more,
@@ -54,6 +54,13 @@ def _value_axis(values: Sequence[float]) -> dict[str, Any]:
     return {}
 
 
+def time_unit(elapsed: float) -> tuple[str, float]:
+    """The unit that suits so many seconds, and its length in seconds."""
+    if elapsed > 3 * 3600:
+        return "hours", 3600.0
+    return ("minutes", 60.0) if elapsed > 300 else ("seconds", 1.0)
+
+
 def best_so_far(
     curve: Sequence[tuple[int, int, float, tuple[float, ...]]], objective: str, evaluations: int, elapsed: float
 ) -> list[Chart]:
@@ -63,9 +70,7 @@ def best_so_far(
         return []
     values = [v for _, _, v in points]
     charts: list[Chart] = []
-    hours = elapsed > 3 * 3600
-    minutes = elapsed > 300
-    unit, scale = ("hours", 3600.0) if hours else ("minutes", 60.0) if minutes else ("seconds", 1.0)
+    unit, scale = time_unit(elapsed)
     for key, title, x, end, label in (
         (
             "best-evaluations",
@@ -77,13 +82,23 @@ def best_so_far(
         ("best-time", "Best so far against time", [p[1] / scale for p in points], elapsed / scale, f"{unit} of search"),
     ):
         line = {
-            "x": [*x, max(end, x[-1])], "y": [*values, values[-1]], "type": "scatter", "mode": "lines",
-            "line": {"shape": "hv", "color": BLUE, "width": 2}, "name": objective, "hovertemplate": "%{x:,.4~g}: %{y:.5g}<extra></extra>",
-        }  # fmt: skip
+            "x": [*x, max(end, x[-1])],
+            "y": [*values, values[-1]],
+            "type": "scatter",
+            "mode": "lines",
+            "line": {"shape": "hv", "color": BLUE, "width": 2},
+            "name": objective,
+            "hovertemplate": "%{x:,.4~g}: %{y:.5g}<extra></extra>",
+        }
         marks = {
-            "x": x, "y": values, "type": "scatter", "mode": "markers", "marker": {"color": BLUE, "size": 5},
-            "hoverinfo": "skip", "showlegend": False,
-        }  # fmt: skip
+            "x": x,
+            "y": values,
+            "type": "scatter",
+            "mode": "markers",
+            "marker": {"color": BLUE, "size": 5},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
         shape = layout(label, objective, yaxis=_value_axis(values), showlegend=False)
         charts.append({"id": key, "title": title, "caption": "", "data": [line, marks], "layout": shape})
     return charts
@@ -97,42 +112,57 @@ def hits_over_proposals(sources: Sequence[tuple[int, Mapping[str, int]]]) -> Cha
     totals = [max(1, sum(counts.values())) for _, counts in sources]
     data = [
         {
-            "x": [first for first, _ in sources], "name": kind, "type": "scatter", "mode": "none", "stackgroup": "share",
+            "x": [first for first, _ in sources],
+            "name": kind,
+            "type": "scatter",
+            "mode": "none",
+            "stackgroup": "share",
             "y": [100.0 * counts.get(kind, 0) / total for (_, counts), total in zip(sources, totals, strict=True)],
-            "fillcolor": SOURCE_COLOURS[kind], "line": {"width": 0, "shape": "hv"},
+            "fillcolor": SOURCE_COLOURS[kind],
+            "line": {"width": 0, "shape": "hv"},
             "customdata": [counts.get(kind, 0) for _, counts in sources],
             "hovertemplate": kind + ": %{customdata:,} (%{y:.0f} %)<extra></extra>",
         }
         for kind in kinds
-    ]  # fmt: skip
+    ]
     return {
-        "id": "hits", "title": "Where observations came from", "data": data,
-        "caption": "Share of candidates along the run. Only the lowest band cost an evaluation; all others were recognised.",
+        "id": "hits",
+        "title": "Where observations came from",
+        "data": data,
+        "caption": "Share of candidates along the run. The lowest band is what had to be evaluated.",
         "layout": layout("candidate", "% of candidates", yaxis={"range": [0, 100]}, hovermode="x unified"),
-    }  # fmt: skip
+    }
 
 
 def seconds_over_time(timeline: Sequence[tuple[float, Mapping[str, int], Mapping[str, float]]]) -> Chart | None:
     """Cumulative seconds evaluating, hashing and saved."""
     if len(timeline) < 2:
         return None
+    unit, scale = time_unit(timeline[-1][0])
     lines = (
-        ("saved", "saved by the cache", TEAL),
-        ("evaluated", "spent evaluating", BLUE),
-        ("hashed", "spent recognising", ROSE),
+        ("saved", "saved", TEAL),
+        ("evaluated", "evaluating", BLUE),
+        ("hashed", "recognising", ROSE),
     )
     data = [
         {
-            "x": [t for t, _, _ in timeline], "y": [seconds.get(key, 0.0) for _, _, seconds in timeline], "name": name,
-            "type": "scatter", "mode": "lines", "line": {"color": colour, "width": 2}, "hovertemplate": name + " %{y:,.4~g} s<extra></extra>",
+            "x": [t / scale for t, _, _ in timeline],
+            "y": [seconds.get(key, 0.0) for _, _, seconds in timeline],
+            "name": name,
+            "type": "scatter",
+            "mode": "lines",
+            "line": {"color": colour, "width": 2},
+            "hovertemplate": name + " %{y:,.4~g} s<extra></extra>",
         }
         for key, name, colour in lines
-    ]  # fmt: skip
+    ]
     return {
-        "id": "seconds", "title": "What recognising equals costs and saves", "data": data,
+        "id": "seconds",
+        "title": "What recognising equals costs and saves",
+        "data": data,
         "caption": "Worker seconds, summed. Saved: what evaluating the recognised candidates would have taken.",
-        "layout": layout("seconds of search", "seconds, summed over workers", hovermode="x unified"),
-    }  # fmt: skip
+        "layout": layout(f"{unit} of search", "seconds, summed over workers", hovermode="x unified"),
+    }
 
 
 def pareto(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> Chart | None:
@@ -142,17 +172,26 @@ def pareto(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[st
         return None
     data = [
         {
-            "x": [finite(p["values"][1]) for p in points], "y": [finite(p["values"][0]) for p in points], "type": "scatter",
-            "mode": "markers", "marker": {"color": BLUE, "size": 8, "opacity": 0.8},
+            "x": [finite(p["values"][1]) for p in points],
+            "y": [finite(p["values"][0]) for p in points],
+            "type": "scatter",
+            "mode": "markers",
+            "marker": {"color": BLUE, "size": 8, "opacity": 0.8},
             "text": [f"#{p['id']} {p.get('summary', '')[:80]}" for p in points],
             "hovertemplate": "%{text}<br>%{y:.5g}, %{x:.5g}<extra></extra>",
         }
-    ]  # fmt: skip
+    ]
     return {
-        "id": "pareto", "title": "Trade-off between objectives", "data": data,
+        "id": "pareto",
+        "title": "Trade-off between objectives",
+        "data": data,
         "caption": "The leaderboard in the plane of the first two objectives.",
-        "layout": layout(f"{objectives[1]['name']}, to {objectives[1]['direction']}", f"{objectives[0]['name']}, to {objectives[0]['direction']}"),
-    }  # fmt: skip
+        "layout": layout(*(f"{o['name']}, to {o['direction']}" for o in (objectives[1], objectives[0]))),
+    }
+
+
+def _gain_colour(step: Mapping[str, Any]) -> str:
+    return TEAL if step["better"] else ROSE if step["worse"] else "#cbd2d9"
 
 
 def lineage_values(steps: Sequence[Mapping[str, Any]], objective: str) -> Chart | None:
@@ -162,15 +201,26 @@ def lineage_values(steps: Sequence[Mapping[str, Any]], objective: str) -> Chart 
         return None
     data = [
         {
-            "x": [step["id"] for step in shown], "y": [step["value"] for step in shown], "type": "scatter",
-            "mode": "lines+markers", "line": {"color": SLATE, "width": 1.5, "shape": "hv"},
-            "marker": {"size": 9, "color": [TEAL if step["better"] else ROSE if step["worse"] else "#cbd2d9" for step in shown],
-                       "line": {"color": "white", "width": 1}},
+            "x": [step["id"] for step in shown],
+            "y": [step["value"] for step in shown],
+            "type": "scatter",
+            "mode": "lines+markers",
+            "line": {"color": SLATE, "width": 1.5, "shape": "hv"},
+            "marker": {
+                "size": 9,
+                "color": [_gain_colour(step) for step in shown],
+                "line": {"color": "white", "width": 1},
+            },
             "text": [f"#{step['id']} {step['operator']}" for step in shown],
             "hovertemplate": "%{text}<br>" + objective + " %{y:.5g}<extra></extra>",
         }
-    ]  # fmt: skip
+    ]
     return {
-        "id": "lineage", "title": "", "caption": "Green: better than its parent; red: worse; grey: the same value.", "data": data,
-        "layout": layout("candidate", objective, yaxis=_value_axis([s["value"] for s in shown]), height=260, showlegend=False),
-    }  # fmt: skip
+        "id": "lineage",
+        "title": "",
+        "caption": "Green: better than its parent; red: worse; grey: the same value.",
+        "data": data,
+        "layout": layout(
+            "candidate", objective, yaxis=_value_axis([s["value"] for s in shown]), height=260, showlegend=False
+        ),
+    }

@@ -81,7 +81,7 @@ def main_line(ancestors: Sequence[Committed], maximise: bool) -> list[Committed]
 
 
 def lineage_steps(line: Sequence[Committed], maximise: bool, describe: Callable[[int], str]) -> list[dict[str, Any]]:
-    """The main line as rows: value, whether it is better or worse than the parent, and what changed in the source."""
+    """The main line as rows: value, better or worse than the parent, and what changed in the source."""
     steps: list[dict[str, Any]] = []
     before: Committed | None = None
     text_before = ""
@@ -109,6 +109,22 @@ def lineage_steps(line: Sequence[Committed], maximise: bool, describe: Callable[
     return steps
 
 
+def folded(steps: Sequence[dict[str, Any]], at_least: int = 3) -> list[list[dict[str, Any]]]:
+    """Steps in groups: runs of at least so many that kept the value together, all others alone."""
+    groups: list[list[dict[str, Any]]] = []
+    run: list[dict[str, Any]] = []
+    for index, step in enumerate(steps):
+        neutral = not step["better"] and not step["worse"] and 0 < index < len(steps) - 1
+        if neutral:
+            run.append(step)
+        if not neutral or index == len(steps) - 1:
+            groups += [run] if len(run) >= at_least else [[one] for one in run]
+            run = []
+            if not neutral:
+                groups.append([step])
+    return groups
+
+
 def changes(old: str, new: str) -> list[tuple[str, str]]:
     """Changed lines of a source: ("-" or "+", line), in order."""
     found = []
@@ -120,7 +136,9 @@ def changes(old: str, new: str) -> list[tuple[str, str]]:
 
 def workers(run: RunReader, limit: int = 12) -> list[dict[str, Any]]:
     """Evaluations, seconds and retries by worker, the busiest first."""
-    query = "SELECT worker, COUNT(*), SUM(seconds), SUM(attempts > 1) FROM evaluations GROUP BY worker ORDER BY 3 DESC LIMIT ?"
+    query = (
+        "SELECT worker, COUNT(*), SUM(seconds), SUM(attempts > 1) FROM evaluations GROUP BY 1 ORDER BY 3 DESC LIMIT ?"
+    )
     names = ("worker", "evaluations", "seconds", "retried")
     return [dict(zip(names, row, strict=True)) for row in run.rows(query, (limit,))]
 

@@ -23,11 +23,7 @@ from evo.run.reader import RunReader
 from evo.space import Figure
 
 LEADERS = 15
-PLOTLY_SETTINGS = {
-    "displaylogo": False,
-    "responsive": True,
-    "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
-}
+PLOTLY_SETTINGS = {"displayModeBar": False, "responsive": True}
 
 
 def write_report(run: RunReader, path: Path | None = None) -> Path:
@@ -61,7 +57,7 @@ def render(run: RunReader) -> str:
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.filters |= {
-        "duration": duration, "number": number, "clip": clip, "share": _share, "interval": _interval, "json": _script_json,
+        "duration": duration, "number": number, "clip": clip, "share": _share, "json": _script_json,
         "clock": lambda seconds: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)),
     }  # fmt: skip
     return environment.get_template("page.html.j2").render(
@@ -87,6 +83,7 @@ def content(run: RunReader) -> dict[str, Any]:
         ancestors = len(found) - 1
         line = gather.main_line(found, maximise)
         steps = gather.lineage_steps(line, maximise, lambda candidate: describer.describe(run.genome(candidate)))
+    operators = gather.operators(run, maximise)
     curve = run.curve()
     elapsed = float(status.get("elapsed_s") or 0.0)
     drawn = [
@@ -122,8 +119,10 @@ def content(run: RunReader) -> dict[str, Any]:
         "leaders": leaders,
         "charts": {chart["id"]: chart for chart in drawn if chart is not None},
         "steps": steps,
+        "descent": gather.folded(steps),
         "ancestors": ancestors,
-        "operators": gather.operators(run, maximise),
+        "operators": operators,
+        "best_share": max((o.improved / o.compared for o in operators if o.improved), default=1.0),
         "workers": gather.workers(run),
         "events": gather.incidents(run.events(limit=30)),
         "held_out": held_out(run.reports()),
@@ -145,12 +144,6 @@ def _figures(describer: Describer, run: RunReader) -> tuple[list[Figure], str]:
 
 def _share(part: float, whole: float, digits: int = 0) -> str:
     return f"{100 * part / whole:.{digits}f} %" if whole else "-"
-
-
-def _interval(interval: Any, signed: bool = False) -> str:
-    from evo.cli.summary import interval_words
-
-    return interval_words(interval, signed)
 
 
 def _script_json(value: Any) -> str:

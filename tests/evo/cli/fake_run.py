@@ -10,6 +10,7 @@ import json
 import random
 import sqlite3
 import struct
+import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evo.run.schema import SCHEMA_VERSION, TABLES
-from evo.space import BaseSpace, Figure, Objective, Rung
+from evo.space import BaseSpace, Figure, Objective, Observation, Rung, Variation
 
 SPEC = "tests.evo.cli.fake_run:Rules"
 POOL = (
@@ -25,6 +26,7 @@ POOL = (
     "update = m / sqrt(v)", "g = g + 0.01 * w", "update = update * lr", "m = interp(g, m, 0.99)",
     "u = sqrt(v)", "u = cosine_sim(m, g)", "update = sin(m)", "g = arcsinh(g)", "update = interp(update, g, 0.1)",
 )  # fmt: skip
+START = ("m = interp(g, m, 0.9)", "update = update * lr", "g = g + 0.01 * w")
 OPERATORS = ("insert", "delete", "modify constant", "modify argument", "replace operator")
 
 
@@ -42,6 +44,32 @@ class Rules(BaseSpace[list]):
     objectives = (Objective("loss"),)
     rungs = (Rung("short", hurdle=0.2), Rung("long", replicates=2))
     defaults: Mapping[str, Any] = {"budget": {"evaluations": 3000}, "loop": {"block": 16}}
+
+    def seeds(self) -> list[tuple[str, ...]]:
+        return [START]
+
+    def sample(self, rng: Any) -> tuple[str, ...]:
+        return tuple(POOL[i] for i in rng.integers(0, len(POOL), 4))
+
+    def mutate(self, genome: Any, rng: Any) -> Variation:
+        return Variation(*mutate(tuple(genome), random.Random(int(rng.integers(2**62)))))
+
+    def canonical(self, genome: Any) -> bytes:
+        return "\n".join(sorted(genome)).encode()
+
+    def evaluator(self, prepared: Any) -> Losses:
+        return Losses()
+
+    def decode(self, value: Any) -> tuple[str, ...]:
+        return tuple(value)
+
+    def report(self, genomes: Any, seeds: Any, prepared: Any) -> list[dict[str, Any]]:
+        names = [("start", START, None), *((f"finalist {i + 1}", genome, i) for i, genome in enumerate(genomes))]
+        return [
+            {"name": name, "task": "toy", "metric": "loss", "genome_index": index,
+             "values": [loss_of(tuple(genome)) + 0.001 * seed for seed in seeds]}
+            for name, genome, index in names
+        ]  # fmt: skip
 
     def describe(self, genome: list) -> str:
         return "def step(w, g, m, v, lr):\n" + "".join(f"    {line}\n" for line in genome) + "    return update, m, v"
@@ -68,11 +96,19 @@ class Rules(BaseSpace[list]):
         ]
 
 
+class Losses:
+    """The toy space's evaluator."""
+
+    def evaluate(self, requests: Any) -> list[list[Observation]]:
+        time.sleep(0.002 * len(requests))
+        return [[Observation((loss_of(tuple(r.genome)) + 1e-9 * (s % 7),)) for s in r.seeds] for r in requests]
+
+
 def loss_of(rule: tuple[str, ...]) -> float:
     """The toy fitness: good statements help once, length costs a little, some pairs diverge."""
     if "update = sin(m)" in rule and "g = arcsinh(g)" in rule:
         return float("nan")
-    gains = {s: 0.02 + 0.11 * random.Random(s).random() for s in set(rule)}
+    gains = {s: 0.02 + 0.11 * random.Random(s).random() for s in sorted(set(rule))}
     return 1.2 - sum(gains.values()) * (0.6 + 0.4 * random.Random("".join(rule)).random()) + 0.02 * len(rule)
 
 
@@ -131,10 +167,9 @@ def write_run(path: Path, n: int = 2000, seed: int = 0, state: str = "finished",
     best: dict[int, tuple[float, int]] = {}
     curve: list[Any] = []
     timeline: list[Any] = []
-    start = ("m = interp(g, m, 0.9)", "update = update * lr", "g = g + 0.01 * w")
     for i in range(n):
         if i == 0 or len(population) < 2:
-            rule, operator, parents = start, "seed", []
+            rule, operator, parents = START, "seed", []
         else:
             parent = min(rng.choices(population, k=5))[1]
             rule, operator = mutate(rules[parent], rng)
@@ -248,7 +283,8 @@ def write_run(path: Path, n: int = 2000, seed: int = 0, state: str = "finished",
         db.execute("INSERT INTO audits VALUES (?, ?, 'long', 7, ?, ?, 1)", (i + 40, i, pack(0.5), pack(0.5)))
     row = {
         "state": state, "reason": "budget.evaluations", "pid": 2**22 + 7, "host": "nowhere",
-        "heartbeat": 1.79e9 + seed + 100.0, "space": SPEC, "strategy": "regularized", "seed": seed, "name": path.name, "session": 1, "budget": config["budget"],
+        "heartbeat": 1.79e9 + seed + 100.0, "space": SPEC, "strategy": "regularized", "seed": seed,
+        "name": path.name, "session": 1, "budget": config["budget"],
         "progress": min(1.0, counts["evaluations"] / 3000), "eta_s": None, "elapsed_s": seconds["evaluated"] / 2,
         "counts": dict(counts), "seconds": seconds, "rate": 412.3, "rate_evaluations": 61.2,
         "executor": {"kind": "ray", "workers": 2, "busy": 2, "in_flight": 64, "utilisation": 0.94,
