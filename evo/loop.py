@@ -280,11 +280,14 @@ class Loop:
         for c in finished:
             late = False
             result = c.result
-            if result is not None and result.fingerprint is not None and c.reevaluate is None and c.new:
+            if result is not None and result.fingerprint is not None and c.reevaluate is None:
                 function = self.identifier.late(c.id, c.function, result.fingerprint)
-                self.store.add_late_identity(c.id, function, result.fingerprint)
+                if c.new or function != c.function:
+                    self.store.add_late_identity(c.id, function, result.fingerprint)
                 if function != c.function:
-                    c.function, c.source, c.new, late = function, "functional", False, True
+                    late = c.new
+                    c.source = "functional" if c.new else c.source
+                    c.function, c.new = function, False
             values = self._assemble(c)
             extra: Any = result.extra if result is not None else None
             if len(self._at_rung) > 1 and c.rung_values:
@@ -458,10 +461,11 @@ class Loop:
             observations = tuple(zip(seeds, (o.values for o in found), strict=False))
             target = self.store.one("SELECT genome FROM proposals WHERE id=?", parents)
             genome = target[0] if target else "null"
-        late = later is not None and later != function
-        new = function == id and not late and source in ("evaluated", "imported")
+        moved = later is not None and later != function
+        new = function == id and not moved and source in ("evaluated", "imported")
+        late = moved and function == id
         rungs = loads(extra).get("rungs", ()) if extra and len(self._at_rung) > 1 else ()
-        told = Told(id, self.space.decode(loads(genome)), unpack(values), status, rung, later if late else function,
+        told = Told(id, self.space.decode(loads(genome)), unpack(values), status, rung, later if moved else function,
                     operator, parents, unpack(behaviour) if behaviour is not None else None, new,
                     observations)  # fmt: skip
         return Ready(told, tuple(float(v) for v in rungs), late)

@@ -170,7 +170,7 @@ def _restore_told(loop: Loop) -> None:
         " JOIN identities i USING (id) JOIN proposals p USING (id) LEFT JOIN late_identities l USING (id) ORDER BY c.id"
     ):
         counts["committed"] += 1
-        late = later is not None and later != function
+        late = later is not None and later != function and function == id
         source = "functional" if late else source
         if source != "evaluated":
             counts[source] += 1
@@ -197,7 +197,7 @@ def _restore_notes(loop: Loop) -> None:
         else:
             rows = list(loop.store.rows(f"{query} WHERE c.id >= ? AND c.id < ? ORDER BY c.id", (ids[0], ids[-1] + 1)))
         for id, status, rung, values, extra, function, source, later in rows:
-            late = later is not None and later != function
+            late = later is not None and later != function and function == id
             rungs = json.loads(extra).get("rungs", ()) if extra and len(loop.space.rungs) > 1 else ()
             told = _Note(id, unpack(values), status, rung, function == id and not late and source != "reevaluated")
             loop.note_told(told, tuple(float(v) for v in rungs), late)  # type: ignore[arg-type]

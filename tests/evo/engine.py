@@ -12,7 +12,7 @@ from evo.search import RunResult, Search
 NOOP = "evo.testing.noop:NoOpSpace"
 
 
-def make(folder: Path, name: str, **sections: Any) -> Search:
+def make(folder: Path, name: str, space: str = NOOP, **sections: Any) -> Search:
     """A search over the no-op space: inline, small chunks, regularized evolution over 50."""
     settings: dict[str, Any] = {
         "options": {},
@@ -24,7 +24,7 @@ def make(folder: Path, name: str, **sections: Any) -> Search:
         "seed": 7,
     }
     settings.update(sections)
-    return Search(NOOP, name=name, runs_dir=str(folder), **settings)
+    return Search(space, name=name, runs_dir=str(folder), **settings)
 
 
 def run(folder: Path, name: str, **sections: Any) -> RunResult:

@@ -309,3 +309,32 @@ def test_a_full_disk_loses_no_stored_observation(tmp_path: Path, monkeypatch: py
     result = Search.open(search.path).run()
     assert parts(result) == parts(whole)
     assert query(result, "SELECT count(*) FROM evaluations")[0][0] == 600
+
+
+LATE = {"space": "tests.evo.late_space:LateSpace", "options": {"functions": 60, "alphabet": 2000}}
+
+
+def test_identity_found_by_the_evaluation_counts_functions_and_marks_hits(tmp_path: Path) -> None:
+    result = run(tmp_path, "late", **LATE)
+    assert result.status["counts"]["functional"] > 100
+    rows = query(
+        result,
+        "SELECT p.genome, coalesce(l.function, i.function), p.id FROM proposals p JOIN identities i USING (id)"
+        " LEFT JOIN late_identities l USING (id) ORDER BY p.id",
+    )
+    first: dict[int, int] = {}
+    for genome, function, id in rows:
+        assert first.setdefault(int(genome) % 60, id) == function
+    assert len({leader["function"] for leader in result.leaders}) == len(result.leaders) == 50
+
+
+def test_a_run_with_late_identity_resumes_and_extends_to_the_same_journal(tmp_path: Path) -> None:
+    whole = run(tmp_path, "whole", **LATE)
+    cut = stop_after(make(tmp_path, "cut", **LATE), 250)
+    cut = Search.open(cut.path).run()
+    assert parts(cut) == parts(whole)
+    assert cut.status["counts"] == {**whole.status["counts"], "calls": cut.status["counts"]["calls"]}
+    long = run(tmp_path, "long", **{**LATE, "budget": {"evaluations": 55, "stall": 3000}})
+    short = run(tmp_path, "short", **{**LATE, "budget": {"evaluations": 40, "stall": 3000}})
+    short = Search.open(short.path, ["budget.evaluations=55"]).run()
+    assert parts(short) == parts(long)
