@@ -36,6 +36,15 @@ class Folded(NamedTuple):
     seconds: float
 
 
+class Failure(NamedTuple):
+    """A candidate at fault, for the errors folder."""
+
+    id: int
+    status: str
+    message: str
+    traceback: str
+
+
 def fold(observations: Sequence[Observation], seconds: float = 0.0) -> Folded:
     """Means over replicates in order; the first failure stands for all."""
     first = observations[0]
@@ -122,7 +131,8 @@ class Pipeline:
         self._finished: list[Pending] = []
         self._audits: dict[int, tuple[Pending, int, Folded]] = {}
         self._open_audits: list[list[tuple[Any, Request]]] = [[] for _ in self.rungs]
-        self.tracebacks: list[tuple[Pending, str, str]] = []
+        self.failures: list[Failure] = []
+        """Failures since the caller last took them."""
         self.arrival_order = False
         self.stored_below = 0
         """After a resume: candidates below this id may have observations in the store."""
@@ -279,7 +289,7 @@ class Pipeline:
             if folded.status not in UNCACHED and first.reevaluate is None:
                 self._remember(key, folded)
             if folded.status not in ("ok", "invalid"):
-                self.tracebacks.append((first, outcome.observations[0].message, outcome.traceback))
+                self.failures.append(Failure(first.id, folded.status, outcome.observations[0].message, outcome.traceback))
         self.store.write_observations(rows, evaluations)
         for waiters, folded in resolved:
             for c in waiters:

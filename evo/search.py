@@ -271,7 +271,8 @@ class Search:
     def _make_executor(self) -> Executor:
         e = self.config.executor
         limits = Limits(timeout_s=e.timeout_s, memory_mb=e.memory_mb, threads=e.threads, attempts=e.attempts)
-        return make_executor(e.kind, e.workers, e.address, limits)
+        roots = import_roots(self.config.space)
+        return make_executor(e.kind, e.workers, e.address, limits, import_roots=roots)
 
     def _strategy(self, space: SearchSpace[Any]) -> Strategy[Any]:
         s = self.config.strategy
@@ -371,9 +372,9 @@ class Search:
     def _collect(self, s: Session, timeout: float) -> None:
         s.pipeline.collect(timeout)
         s.loop.commit_finished()
-        for candidate, message, trace in s.pipeline.tracebacks:
-            self._write_error(candidate.id, candidate.status, message, trace)
-        s.pipeline.tracebacks.clear()
+        for failure in s.pipeline.failures:
+            self._write_error(*failure)
+        s.pipeline.failures.clear()
 
     def _wait(self, s: Session) -> None:
         if not s.pipeline.in_flight:
