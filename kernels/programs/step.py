@@ -76,7 +76,7 @@ def _per_program(value: Any, count: int, dtype: type, name: str) -> np.ndarray:
     array = np.asarray(_numpy(value), dtype)
     if array.ndim and array.shape != (count,):
         raise KernelError(f"{name} must be one value or ({count},), not {array.shape}")
-    return np.ascontiguousarray(np.broadcast_to(array, (count,)))
+    return np.full(count, array, dtype)
 
 
 def _check(packed: PackedPrograms, weights: Any, gradients: Any, slots: Sequence[Any], segments: np.ndarray) -> None:

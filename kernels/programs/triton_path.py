@@ -3,8 +3,8 @@
 Grid (program, block): an instance runs a phase's tree code over one block of one tensor. Eight registers of a block
 are kept in the processor's registers, read and written by selection on the (uniform) register number; values beyond
 them, and values that outlive their phase, are kept in device memory. Opcodes are uniform over an instance, so that
-dispatch is a branch, not a mask. Sums leave as one float64 a block and are folded, block by block, by the small kernel that
-runs the scalar code before the next phase. Nothing depends on which programs share a call.
+dispatch is a branch, not a mask. Sums leave as one float64 a block and are folded, block by block, by the small kernel
+that runs the scalar code before the next phase. Nothing depends on which programs share a call.
 
 Division, square roots and elementary functions are computed in float64 and rounded: Triton's own float32 versions are
 approximate.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,8 @@ from kernels.programs.triton_math import (
     tanh,
 )
 
-BLOCK_SIZE = 1024
+# Four elements a thread: 128 registers and no spills for sm_90; 1024 takes 255 and spills (compiled, not run there).
+BLOCK_SIZE = 512
 _MAX_SLOTS = 4
 _REGISTERS = 8
 
@@ -448,7 +450,7 @@ def _blocks(segments: np.ndarray, device: torch.device) -> list[torch.Tensor]:
     """Start, end and tensor of every block, int32; a block never crosses a tensor's border."""
     rows = [
         (start, min(start + BLOCK_SIZE, int(high)), tensor)
-        for tensor, (low, high) in enumerate(zip(segments, segments[1:], strict=False))
+        for tensor, (low, high) in enumerate(pairwise(segments))
         for start in range(int(low), int(high), BLOCK_SIZE)
     ]
     return list(torch.tensor(rows, dtype=torch.int32, device=device).T.contiguous())

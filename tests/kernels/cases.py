@@ -42,7 +42,7 @@ def assemble(source: str, inputs=INPUTS) -> Lowered:
     for target, name, arguments in parsed:
         operands = [place[argument] for argument in arguments]
         kinds.append(result_kind(OPCODES[name], [kinds[operand] for operand in operands]))
-        code.append((OPCODES[name], len(kinds) - 1, *(operands + [-1, -1, -1])[:3]))
+        code.append((OPCODES[name], len(kinds) - 1, *[*operands, -1, -1, -1][:3]))
         place[target] = len(kinds) - 1
     outputs = tuple(place[name.strip()] for name in last.removeprefix("return").split(","))
     return Lowered(tuple(code), tuple(kinds), tuple(float(literal) for literal in literals), len(inputs), outputs)
@@ -84,7 +84,9 @@ KNOWN = {
         "n = norm(g); a = interp(g, lr, n); b = interp(lr, g, w); c = interp(n, 0.3, lr); d = interp(g, w, v1);"
         "e = interp(g, c, 0.5); u = add(a, b); u = add(u, d); return u, e, c"
     ),
-    "constants": "p = pi(); e = e(); q = mul(g, p); r = add(q, e); s = eps(); t = add(p, s); x = mul(t, g); return r, x, v2",
+    "constants": (
+        "p = pi(); e = e(); q = mul(g, p); r = add(q, e); s = eps(); t = add(p, s); x = mul(t, g); return r, x, v2"
+    ),
     "kept across phases": (
         "x = sin(g); y = cos(w); n = dot(x, y); a = mul(x, n); b = mul(y, n); k = dot(a, b); u = mul(a, k);"
         "z = add(x, y); return u, z, b"
@@ -109,7 +111,7 @@ def random_program(rng: np.random.Generator, length: int, names=NAMES) -> Lowere
         if kind is None:
             continue
         kinds.append(kind)
-        code.append((opcode, len(kinds) - 1, *(operands + [-1, -1, -1])[:3]))
+        code.append((opcode, len(kinds) - 1, *[*operands, -1, -1, -1][:3]))
     outputs = tuple(int(rng.integers(max(0, len(kinds) - 8), len(kinds))) for _ in range(3))
     return Lowered(tuple(code), tuple(kinds), constants, 5, outputs)
 
