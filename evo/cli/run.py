@@ -106,5 +106,5 @@ def _dry_run(config: Config, as_json: bool) -> None:
             words = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else words
             click.echo(f"{key:<11} {words}")
     for proposal in facts["first"]:
-        click.echo(clip(f"proposal    {proposal['operator']}: {proposal['summary']}", width()))
+        click.echo(f"{'proposal':<11} " + clip(f"{proposal['operator']}: {proposal['summary']}", width() - 12))
     click.echo("dry run: nothing was written")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from evo.run.reader import RunReader
 
 LINEAGE_LINES = 15
+CHILDREN_WITHIN = 50_000
+"""Later candidates among which children are counted, so that showing one of a million stays quick."""
+FAILURES_UP_TO = 200_000
+"""Runs of more candidates show their failures by message in the report alone."""
 
 
 @click.command("show")
@@ -76,7 +80,7 @@ def show_run(reader: RunReader, n: int, as_json: bool) -> None:
         click.echo(leaderboard(leaders, objectives))
     else:
         click.echo("no candidate has finished with a value yet")
-    errors = reader.errors(limit=6)
+    errors = reader.errors(limit=6) if reader.proposals() <= FAILURES_UP_TO else []
     if errors:
         click.echo("\n" + heading("failures by message"))
         rows = [(e["status"], number(e["functions"]), f"#{e['example']}", e["message"]) for e in errors]
@@ -112,7 +116,7 @@ def show_candidate(reader: RunReader, candidate: int, source_only: bool, full_li
         click.echo(source)
         return
     lineage = reader.lineage(candidate)
-    children = reader.children(candidate)
+    children = reader.children(candidate, None if as_json else CHILDREN_WITHIN)
     reports = [row for row in reader.reports() if row.get("candidate") == candidate]
     if as_json:
         steps = [row._asdict() for row in lineage]
@@ -165,7 +169,7 @@ def _header(
         click.echo(f"  evaluates #{found['reevaluates']} again")
     else:
         parents = ", ".join(f"#{parent}" for parent in found["parents"]) or "none"
-        click.echo(f"  made by {found['operator']!r} from {parents}; {len(children)} children")
+        click.echo(f"  made by {found['operator']!r} from {parents}; {_children_words(reader, found['id'], children)}")
     if found["function"] == found["id"]:
         click.echo(f"  the first of its function; its observations are its own ({found['source']})")
     elif found["function"] is not None:
@@ -176,6 +180,12 @@ def _header(
         again = f", {attempts} attempts" if attempts > 1 else ""
         workers = ", ".join(sorted({item["worker"] for item in found["evaluations"]}))
         click.echo(f"  {duration(seconds)} of evaluation on {workers}{again}")
+
+
+def _children_words(reader: RunReader, candidate: int, children: list[int]) -> str:
+    words = f"{len(children)} {'child' if len(children) == 1 else 'children'}"
+    beyond = reader.proposals() > candidate + CHILDREN_WITHIN + 1
+    return f"{words} among the next {CHILDREN_WITHIN:,} candidates" if beyond else words
 
 
 def _extra(extra: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from evo.config.units import parse_duration
 
@@ -180,11 +180,12 @@ class Config(Section):
     executor: ExecutorSettings = ExecutorSettings()
     report: ReportSettings = ReportSettings()
 
-    @model_validator(mode="after")
-    def _name_is_free(self) -> Config:
-        if self.name == "latest":
-            raise ValueError('a run cannot be named "latest": that name means the run written to last')
-        return self
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str | None) -> str | None:
+        if name == "latest":
+            raise ValueError('a run cannot be named "latest": that means the run written to last')
+        return name
 
 
 def json_schema() -> dict[str, Any]:

@@ -200,9 +200,9 @@ class RunReader(ReadOnlyDatabase):
     # ------------------------------------------------------------------ candidates
 
     def proposals(self) -> int:
-        """How many candidates were proposed."""
-        row = self._one("SELECT COUNT(*) FROM proposals")
-        return int(row[0]) if row else 0
+        """How many candidates were proposed; their ids run from 0 without a gap."""
+        row = self._one("SELECT MAX(id) FROM proposals")
+        return int(row[0]) + 1 if row and row[0] is not None else 0
 
     def genome(self, candidate: int) -> Any:
         """The encoded genome (JSON value); of a re-evaluation, that of the candidate re-evaluated."""
@@ -335,13 +335,20 @@ class RunReader(ReadOnlyDatabase):
             frontier += [parent for parent in found[current].parents if parent not in found and parent not in frontier]
         return [found[key] for key in sorted(found)]
 
-    def children(self, candidate: int, limit: int | None = None) -> list[int]:
-        """Ids of the candidates made from this one (re-evaluations of it among them), in id order."""
+    def children(self, candidate: int, within: int | None = None) -> list[int]:
+        """Ids of the candidates made from this one (re-evaluations of it among them), in id order.
+
+        Args:
+            within: look at so many later candidates; None: at all (a scan of the table).
+        """
+        last = candidate + within if within is not None else 2**62
         query = (
-            "SELECT p.id FROM proposals p WHERE p.id > ? AND EXISTS"
-            " (SELECT 1 FROM json_each(p.parents) e WHERE e.value = ?) ORDER BY p.id LIMIT ?"
+            "SELECT id FROM proposals WHERE id > ? AND id <= ? AND"
+            " (parents = ? OR parents LIKE ? OR parents LIKE ? OR parents LIKE ?) ORDER BY id"
         )
-        return [row[0] for row in self.rows(query, (candidate, candidate, -1 if limit is None else limit))]
+        word = str(candidate)  # parents are compact JSON lists
+        like = (f"[{word}]", f"[{word},%", f"%,{word}]", f"%,{word},%")
+        return [row[0] for row in self.rows(query, (candidate, last, *like))]
 
     # ------------------------------------------------------------------ beside the journal
 
@@ -360,7 +367,7 @@ class RunReader(ReadOnlyDatabase):
     def errors(self, limit: int = 50) -> list[dict[str, Any]]:
         """Failures grouped by status and message, the most frequent first.
 
-        Each is {"status", "message", "functions", "example"}; `example` is the smallest id of a candidate that failed so;
+        Each is {"status", "message", "functions", "example"}; `example` is the smallest id that failed so;
         `<run>/errors/<id>.txt` may hold its traceback.
         """
         query = (

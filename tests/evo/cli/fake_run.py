@@ -199,7 +199,7 @@ def write_run(path: Path, n: int = 2000, seed: int = 0, state: str = "finished",
         values = (loss,) if observed == "ok" else ()
         db.execute(
             "INSERT INTO proposals VALUES (?, 0, ?, ?, ?, 0, NULL)",
-            (i, json.dumps(rule), json.dumps(parents), operator),
+            (i, json.dumps(rule), json.dumps(parents, separators=(",", ":")), operator),
         )
         miss = source == "evaluated"
         key = str(i).encode().rjust(16, b"0")
