@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +26,13 @@ MARKS = {
     "note": click.style("note", fg="yellow"),
     "problem": click.style("problem", fg="red"),
 }
+
+
+_ASK_KERNELS = """
+import json, kernels
+found = kernels.backends()
+print(json.dumps(found if isinstance(found, dict) else list(found), default=str))
+"""
 
 
 class Finding(NamedTuple):
@@ -109,18 +118,35 @@ def _gpu() -> list[Finding]:
 
 
 def _kernels() -> list[Finding]:
+    """Asked in a process of its own: `evo` does not import `kernels`, and a broken library ends only that process."""
     try:
-        kernels = importlib.import_module("kernels")
-        backends = kernels.backends()
-    except Exception as error:  # a broken kernel build must not keep the rest from being shown
-        return [Finding("kernels", "problem", f"{type(error).__name__}: {error}", "reinstall evo-search")]
-    return [Finding("kernels", "ok", _backend_words(backends))]
+        done = subprocess.run([sys.executable, "-c", _ASK_KERNELS], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return [Finding("kernels", "problem", "no answer within 120 s", "try `python -c 'import kernels'`")]
+    if done.returncode:
+        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        return [Finding("kernels", "problem", last, "reinstall evo-search")]
+    return backend_findings(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _backend_words(backends: Any) -> str:
-    if isinstance(backends, dict):
-        return ", ".join(f"{name}: {state}" for name, state in backends.items())
-    return ", ".join(map(str, backends)) if isinstance(backends, list | tuple | set | frozenset) else str(backends)
+def backend_findings(backends: Any) -> list[Finding]:
+    """One line a kernel backend: {"c": {"available": True, "why": ...}, ...}; a missing one is no problem."""
+    if not isinstance(backends, dict):
+        return [Finding("kernels", "ok", str(backends))]
+    findings = [
+        Finding(
+            f"kernels: {name}",
+            "ok" if entry["available"] else "note",
+            str(entry.get("why", "")),
+            str(entry.get("hint", "")),
+        )
+        for name, entry in backends.items()
+        if isinstance(entry, dict) and "available" in entry
+    ]
+    default = backends.get("default")
+    if isinstance(default, dict):
+        findings.append(Finding("kernels used", "ok", ", ".join(f"{k}: {v}" for k, v in default.items())))
+    return findings
 
 
 def _spaces() -> list[Finding]:

@@ -203,6 +203,22 @@ def test_doctor_examines_and_says_who_else_owns_our_names(monkeypatch: pytest.Mo
     assert "evo-other" in said.out
 
 
+def test_doctor_tells_each_kernel_backend_and_why_one_is_missing() -> None:
+    from evo.cli.doctor import backend_findings
+
+    backends = {
+        "c": {"available": True, "why": "compiled by gcc"},
+        "triton": {"available": False, "why": "no CUDA device", "hint": "TRITON_INTERPRET=1"},
+        "default": {"cpu": "c"},
+        "digest": "f5",
+    }
+    found = [(f.what, f.verdict, f.words) for f in backend_findings(backends)]
+    assert found == [
+        ("kernels: c", "ok", "compiled by gcc"), ("kernels: triton", "note", "no CUDA device"),
+        ("kernels used", "ok", "cpu: c"),
+    ]  # fmt: skip
+
+
 def test_validate_and_its_schema(evo: Evo) -> None:
     assert evo("validate", SPEC).code == 0
     schema = json.loads(evo("validate", "--schema").out)
