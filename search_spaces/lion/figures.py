@@ -45,7 +45,7 @@ def figures(run: RunReader | None) -> Iterator[Figure]:
     yield Figure(
         "Training curves on test data",
         figure.to_html(full_html=False, include_plotlyjs=False),
-        "Mean over fresh seeds; the end of the curve is what counts. Dotted: baselines, tuned on validation data by the "
+        "Mean over fresh seeds; the end of the curve counts. Dotted: baselines, tuned on validation data by the "
         "measure of the search. Solid: what the search found.",
     )
 

@@ -166,7 +166,7 @@ UNARY = (
     _unary("arctanh", math.atanh, "torch.atanh({0})", odd("arctanh")),
     _unary("exp", math.exp, "torch.exp({0})"),
     _unary("exp2", lambda x: 2.0**x, "torch.exp2({0})"),
-    _unary("exp10", lambda x: 10.0**x, "torch.pow(10.0, {0})"),
+    _unary("exp10", lambda x: 10.0**x, "exp10({0})"),
     _unary("expm1", math.expm1, "torch.expm1({0})"),
     _unary("log", lambda x: math.log(abs(x)), "torch.log(torch.abs({0}))", even("log")),
     _unary("log10", lambda x: math.log10(abs(x)), "torch.log10(torch.abs({0}))", even("log10")),
@@ -189,7 +189,7 @@ OTHERS = (
     Operator("dot", 2, reduced, "dot({0}, {1})", True, lambda x, y: x * y),
     Operator("cosine_sim", 2, reduced, "cosine_similarity({0}, {1})", True),
     Operator("clip_by_global_norm", 2, clipped, "clip_by_global_norm({0}, {1})"),
-    Operator("power", 2, widest, "torch.pow({0}, {1})", False, math.pow, "", (Identity("power(x, 1.0)", "x"),)),
+    Operator("power", 2, widest, "power({0}, {1})", False, math.pow, "", (Identity("power(x, 1.0)", "x"),)),
 )
 
 CONSTANTS = (

@@ -1,0 +1,171 @@
+"""The space as the engine sees it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import search_spaces.lion
+from evo.errors import ConfigError, InvalidGenomeError
+from evo.program import MutationOptions, Program, canonical
+from evo.seeds import Streams
+from evo.space import Preparation
+from evo.testing.spaces import SpaceContract
+from search_spaces.lion import Lion, LionOptions
+from search_spaces.lion.figures import figures
+from search_spaces.lion.language import LION
+from search_spaces.lion.programs import adamw, discovered, lion
+from search_spaces.lion.text import one_line
+
+OPTIONS = LionOptions(steps=12, probe_steps=6, batch=16, replicates=2)
+
+
+class TestLion(SpaceContract):
+    n_genomes = 16
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> Lion:
+        return Lion(OPTIONS)
+
+    def equivalents(self, space: Lion, genomes: list[Any]) -> list[tuple[Any, Any]]:
+        """Also with arguments of commutative operators exchanged, and dead statements added."""
+        pairs = super().equivalents(space, genomes)
+        for genome in genomes:
+            swapped = [
+                step._replace(arguments=step.arguments[::-1]) if step.operator in ("add", "mul", "max", "dot") else step
+                for step in genome.instructions
+            ]
+            dead = Program.parse("unused = sin(g)").instructions
+            pairs.append((genome, Program((*dead, *swapped))))
+        return pairs
+
+    def check_member(self, space: Lion, genome: Program) -> None:
+        super().check_member(space, genome)
+        LION.infer(genome)
+
+
+def test_mutants_of_mutants_stay_valid_and_within_the_length() -> None:
+    space, streams = Lion(LionOptions(mutation=MutationOptions(max_length=20))), Streams(1)
+    genome, seen = adamw(), set()
+    for i in range(2000):
+        variation = space.mutate(genome, streams(i, "mutate"))
+        genome = variation.genome
+        LION.infer(genome)
+        assert len(genome) <= 20
+        seen.add(variation.operator)
+    assert seen >= {"insert", "delete", "modify_argument", "modify_constant", "replace_operator"}
+
+
+def test_options_say_what_is_wrong() -> None:
+    with pytest.raises(ConfigError, match="tasks"):
+        LionOptions(tasks=())
+    with pytest.raises(ConfigError, match="steps"):
+        LionOptions(steps=0)
+    with pytest.raises(ConfigError, match="hurdle"):
+        LionOptions(hurdle=1.0)
+
+
+def test_options_shape_rungs_and_objectives() -> None:
+    assert [rung.name for rung in Lion(LionOptions(probe_task=None)).rungs] == ["search"]
+    space = Lion(LionOptions(hurdle=None, replicates=3, length_objective=True))
+    assert [(rung.name, rung.replicates, rung.hurdle) for rung in space.rungs] == [
+        ("probe", 1, None),
+        ("search", 3, None),
+    ]
+    assert [objective.name for objective in space.objectives] == ["loss", "length"]
+    assert space.costs(discovered()) == {"length": 11.0}
+
+
+def test_another_course_is_another_namespace() -> None:
+    spaces = [
+        Lion(),
+        Lion(LionOptions(steps=99)),
+        Lion(LionOptions(tasks=("digits_mlp",))),
+        Lion(LionOptions(probe_steps=9)),
+    ]
+    assert len({json.dumps(dict(space.namespace())) for space in spaces}) == 4
+
+
+def test_mutation_options_do_not_change_the_namespace() -> None:
+    """They change what is proposed, not what a function is worth: the cache is shared."""
+    assert Lion(LionOptions(mutation=MutationOptions(insert=2.0))).namespace() == Lion().namespace()
+
+
+def test_references_are_prepared_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    preparation = Preparation(
+        tmp_path, lambda f, items: [f(i) for i in items], lambda done, total, what: said.append(what)
+    )
+    first = Lion(OPTIONS).prepare(preparation)
+    assert said
+    said.clear()
+    assert Lion(OPTIONS).prepare(preparation) == first
+    assert not said
+
+
+def test_a_genome_that_is_no_program_is_refused() -> None:
+    with pytest.raises(InvalidGenomeError):
+        Lion().decode([["update", "sin", "nothing"]])
+
+
+def test_description_shows_what_was_removed() -> None:
+    text = Lion().describe(discovered())
+    assert "1 of them dead" in text
+    assert text.index("removed") < text.index("v1 = cosh(update)")
+    assert "couples all tensors" in text
+
+
+def test_one_line_reads_values_where_they_are_made() -> None:
+    assert one_line(adamw()) == (
+        "v1 = interp(g, v1, 0.9); v2 = interp(square(g), v2, 0.999); "
+        "update = ((v1 / sqrt(v2)) + (w * 0.01)) * (lr * 0.001)"
+    )
+    kept = Program.parse("a = sin(g)\ng = cos(w)\nupdate = add(a, g)")
+    assert one_line(kept) == "a = sin(g); update = a + cos(w)", "g is assigned between, so a cannot move"
+
+
+def test_the_shipped_configuration_is_valid_and_is_the_default() -> None:
+    from evo.config.models import Config
+
+    path = Path(search_spaces.lion.__file__).with_name("default.yaml")
+    given = yaml.safe_load(path.read_text())
+    config = Config.model_validate(given)
+    assert config.space == "lion"
+    assert Lion(LionOptions(**given["options"])).options == LionOptions()
+    for section, values in Lion.defaults.items():
+        for key, value in values.items():
+            assert given[section][key] == value, f"{section}.{key}"
+
+
+def test_the_report_compares_finalists_with_tuned_baselines(tmp_path: Path) -> None:
+    space = Lion(LionOptions(tasks=("digits_mlp",), steps=8, batch=16, probe_steps=4))
+    prepared = space.prepare(Preparation(tmp_path, lambda f, items: [f(i) for i in items], lambda *said: None))
+    rows = space.report([lion(0.01), adamw()], [11, 12], prepared)
+    losses = {row["name"]: row for row in rows if row["metric"] == "test loss"}
+    assert next(iter(losses)) == "AdamW, tuned"
+    assert losses["finalist 2"]["values"] == losses["AdamW, seed program"]["values"]
+    assert losses["finalist 1"]["genome_index"] == 0
+    assert losses["AdamW, tuned"]["genome_index"] is None
+    assert all(len(row["values"]) == 2 for row in rows)
+    assert np.mean(losses["AdamW, tuned"]["values"]) < np.mean(losses["AdamW, seed program"]["values"])
+    json.dumps(rows)
+
+    class Run:
+        def reports(self) -> list[dict[str, Any]]:
+            return [{**row, "candidate": row["genome_index"]} for row in rows]
+
+    (figure,) = figures(Run())
+    assert "candidate 1" in figure.html
+    assert "AdamW, tuned" in figure.html
+    assert len(figure.html) < 200_000, "the plotly library is not inside"
+    assert list(figures(None)) == []
+
+
+def test_canonical_is_the_languages() -> None:
+    assert Lion().canonical(adamw()) == canonical(LION, adamw())
