@@ -6,10 +6,12 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmarks.common import ROOT, resident_mb
 
@@ -18,6 +20,14 @@ GENOMES = 2**53
 
 NO_OP = "evo.testing.noop:NoOpSpace"
 INLINE: dict[str, Any] = {"kind": "inline", "timeout_s": None, "memory_mb": None}
+
+
+class Sample(NamedTuple):
+    """What is noted a few times a second: candidates proposed, resident memory in MiB, processor seconds used."""
+
+    proposals: int
+    resident_mb: float
+    cpu_s: float
 
 
 @contextmanager
@@ -45,10 +55,10 @@ def no_op_search(proposals: int, window: int, options: Mapping[str, Any], **sect
     """
     from evo import Search
 
-    samples: list[tuple[int, float]] = []
+    samples: list[Sample] = []
 
     def observe(status: Mapping[str, Any]) -> None:
-        samples.append((status["counts"]["proposals"], resident_mb()))
+        samples.append(Sample(status["counts"]["proposals"], resident_mb(), time.process_time()))
 
     with scratch() as folder:
         settings: dict[str, Any] = {
@@ -62,7 +72,7 @@ def no_op_search(proposals: int, window: int, options: Mapping[str, Any], **sect
         began, cpu = time.perf_counter(), time.process_time()
         result = search.run(observer=observe)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-        samples.append((proposals, resident_mb()))
+        samples.append(Sample(proposals, resident_mb(), time.process_time()))
         database = Path(result.path) / "run.db"
         return {
             "candidates": result.status["counts"]["committed"],
@@ -70,6 +80,7 @@ def no_op_search(proposals: int, window: int, options: Mapping[str, Any], **sect
             "cpu_s": cpu,
             "rate": proposals / wall,
             "windows": windows(database, window, proposals),
+            "windows_per_cpu_s": windows_per_cpu_second(samples, window, proposals),
             "memory_mb": memory(samples, 2 * window),
             "counts": result.status["counts"],
             "seconds": result.status["seconds"],
@@ -102,7 +113,20 @@ def windows(database: Path, window: int, proposals: int) -> dict[str, float]:
     }
 
 
-def memory(samples: list[tuple[int, float]], settled: int) -> dict[str, float]:
+def windows_per_cpu_second(samples: Sequence[Sample], window: int, proposals: int) -> dict[str, float]:
+    """The same rates a second of this process's processor time: they hold on a machine that others use as well.
+
+    Interpolated between samples, which come five times a second.
+    """
+    proposed, seconds = [s.proposals for s in samples], [s.cpu_s for s in samples]
+    start, second, before, last = np.interp([window, 2 * window, proposals - window, proposals], proposed, seconds)
+    return {
+        "second": float(window / (second - start)) if second > start else float("nan"),
+        "last": float(window / (last - before)) if last > before else float("nan"),
+    }
+
+
+def memory(samples: Sequence[Sample], settled: int) -> dict[str, float]:
     """Resident memory once `settled` candidates had been proposed, at the end, its largest value, and the growth."""
-    later = [mb for proposals, mb in samples if proposals >= settled] or [samples[-1][1]]
+    later = [s.resident_mb for s in samples if s.proposals >= settled]
     return {"settled": later[0], "end": later[-1], "largest": max(later), "growth": max(later) - later[0]}

@@ -64,13 +64,13 @@ def report(results: dict[str, dict[str, Any]]) -> str:
     own = results.get("ours", {})
     if "windows" not in own:
         return text
-    w, m = own["windows"], own["memory_mb"]
+    w, c, m = own["windows"], own["windows_per_cpu_s"], own["memory_mb"]
     return (
-        f"{text}\n\nOurs: {own['rate']:,.0f} candidates/s; window 2: {w['second']:,.0f}/s, last: {w['last']:,.0f}/s "
-        f"(last/second {w['last'] / w['second']:.2f}); resident memory grew by {m['growth']:.0f} MiB "
-        f"from {m['settled']:.0f}; {own['disk_mb']:.0f} MiB on disk.\n"
-        "cpu: of the search's own process. Ray Tune's and Optuna's counts are small because they are slow; "
-        "rates are over the whole run."
+        f"{text}\n\nOurs: {own['rate']:,.0f} candidates/s, {own['candidates'] / own['cpu_s']:,.0f} a processor second; "
+        f"resident memory grew by {m['growth']:.0f} MiB from {m['settled']:.0f}; {own['disk_mb']:.0f} MiB on disk.\n"
+        f"A second: window 2 {w['second']:,.0f}, last {w['last']:,.0f} (ratio {w['last'] / w['second']:.2f}). "
+        f"A processor second: {c['second']:,.0f}, {c['last']:,.0f} (ratio {c['last'] / c['second']:.2f}).\n"
+        "cpu: of the search's own process. Peers that are slow get fewer candidates; rates are over the whole run."
     )
 
 
