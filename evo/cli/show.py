@@ -189,9 +189,13 @@ def _children_words(reader: RunReader, candidate: int, children: list[int]) -> s
 
 
 def _extra(extra: Any) -> str:
-    if not isinstance(extra, dict):
-        return "" if extra is None else str(extra)
-    return ", ".join(f"{k} {number(v) if isinstance(v, int | float) else v}" for k, v in extra.items())
+    if isinstance(extra, dict):
+        return ", ".join(f"{key} {_extra(value)}" for key, value in extra.items())
+    if isinstance(extra, list):
+        return "[" + ", ".join(map(_extra, extra)) + "]"
+    if isinstance(extra, int | float) and not isinstance(extra, bool):
+        return number(extra)
+    return "" if extra is None else str(extra)
 
 
 def _lineage(lineage: list[Any], objectives: list[dict[str, Any]], full: bool) -> None:

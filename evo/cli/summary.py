@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from evo.cli.state import failures_of, hits_of, reason_in_words, state_of
-from evo.cli.text import duration, number, rate, table, vector
-from evo.report.heldout import HeldOut, held_out
+from evo.cli.state import ACTIVE, failures_of, hits_of, reason_in_words, state_of
+from evo.cli.text import duration, number, rate, table, vector, width
+from evo.report.heldout import HeldOut, grids
 from evo.report.intervals import Interval
 
 
@@ -27,7 +27,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     lines = [
         f"state        {state}{': ' + reason if reason else ''} after {duration(status.get('elapsed_s'))}{sessions}",
         f"candidates   {number(counts.get('proposals', 0))} proposed, {number(counts.get('evaluations', 0))} evaluated"
-        f" ({rate(status.get('rate'))} proposed, {rate(status.get('rate_evaluations'))} evaluated lately)",
+        f" ({_rates(status)})",
         "hits         " + hit_words(counts, seconds),
     ]
     failures = failures_of(counts)
@@ -44,6 +44,14 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if incidents:
         lines.append("incidents    " + ", ".join(f"{kind} {number(count)}" for kind, count in incidents.items()))
     return lines
+
+
+def _rates(status: Mapping[str, Any]) -> str:
+    if state_of(status) in ACTIVE:
+        return f"{rate(status.get('rate'))} proposed, {rate(status.get('rate_evaluations'))} evaluated lately"
+    counts, elapsed = status.get("counts") or {}, float(status.get("elapsed_s") or 0.0)
+    per_second = (counts.get(key, 0) / elapsed if elapsed else None for key in ("proposals", "evaluations"))
+    return "{} proposed, {} evaluated on average".format(*map(rate, per_second))
 
 
 def hit_words(counts: Mapping[str, int], seconds: Mapping[str, float]) -> str:
@@ -82,27 +90,33 @@ def interval_words(interval: Interval | None, signed: bool = False) -> str:
 
 
 def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The held-out evaluation: means over seeds with 95 % bootstrap intervals; "" if there is none."""
-    lines: list[HeldOut] = held_out(rows)
-    if not lines:
+    """The held-out evaluation: means over seeds with 95 % bootstrap intervals, a table a metric; "" if there is none.
+
+    A star marks what differs from the first baseline, seed by seed, beyond its interval.
+    """
+    parts = []
+    found = grids(rows)
+    for grid in found:
+        names = max(len(label) for label, _ in grid.lines)
+        columns = max(1, (width() - 2 - names) // (CELL + 2))
+        for first in range(0, len(grid.tasks), columns):
+            here = slice(first, first + columns)
+            lines = [(label, *map(_cell, cells[here])) for label, cells in grid.lines]
+            parts.append(table((grid.metric, *grid.tasks[here]), lines))
+    if not parts:
         return ""
-    return table(
-        ("task", "metric", "name", "mean [95 %]", "seeds", "against the first baseline"),
-        [
-            (
-                line.task, line.metric, _named(line), interval_words(line.interval), line.interval.n,
-                f"{interval_words(line.difference, signed=True)} to {line.baseline}" if line.difference else "",
-            )
-            for line in lines
-        ],
-        right=(4,),
-    )  # fmt: skip
+    note = "means over seeds [95 % bootstrap interval]"
+    if any(cell is not None and cell.differs for grid in found for _, cells in grid.lines for cell in cells):
+        note += f"; * differs from {next(grid.baseline for grid in found if grid.baseline)}, paired by seed"
+    return "\n".join([*parts, "  " + note])
 
 
-def _named(line: HeldOut) -> str:
-    if line.candidate is None or line.name == f"#{line.candidate}":
-        return line.name
-    return f"{line.name} #{line.candidate}"
+CELL = 26
+"""Columns of a terminal that a mean with its interval takes, at most."""
+
+
+def _cell(cell: HeldOut | None) -> str:
+    return "-" if cell is None else interval_words(cell.interval) + ("*" if cell.differs else "")
 
 
 def value_words(values: Sequence[float], objectives: Sequence[Mapping[str, Any]]) -> str:

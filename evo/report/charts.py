@@ -99,7 +99,7 @@ def best_so_far(
             "hoverinfo": "skip",
             "showlegend": False,
         }
-        shape = layout(label, objective, yaxis=_value_axis(values), showlegend=False)
+        shape = layout(label, objective, xaxis={"rangemode": "tozero"}, yaxis=_value_axis(values), showlegend=False)
         charts.append({"id": key, "title": title, "caption": "", "data": [line, marks], "layout": shape})
     return charts
 
@@ -161,7 +161,9 @@ def seconds_over_time(timeline: Sequence[tuple[float, Mapping[str, int], Mapping
         "title": "What recognising equals costs and saves",
         "data": data,
         "caption": "Worker seconds, summed. Saved: what evaluating the recognised candidates would have taken.",
-        "layout": layout(f"{unit} of search", "seconds, summed over workers", hovermode="x unified"),
+        "layout": layout(
+            f"{unit} of search", "seconds, summed over workers", xaxis={"rangemode": "tozero"}, hovermode="x unified"
+        ),
     }
 
 

@@ -19,6 +19,43 @@ class HeldOut(NamedTuple):
     baseline: str
     difference: Interval | None
 
+    @property
+    def label(self) -> str:
+        """The name, with the candidate's id where it does not say it."""
+        return (
+            self.name
+            if self.candidate is None or f"#{self.candidate}" in self.name
+            else f"{self.name} #{self.candidate}"
+        )
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval of the paired difference to the baseline leaves out zero."""
+        return self.difference is not None and not self.difference.low <= 0.0 <= self.difference.high
+
+
+class Grid(NamedTuple):
+    """One metric: a line a name, a column a task. `baseline` is the name that differences refer to, or ""."""
+
+    metric: str
+    tasks: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[HeldOut | None, ...]], ...]
+    baseline: str
+
+
+def grids(rows: Sequence[Mapping[str, Any]]) -> list[Grid]:
+    """Stored report rows as one grid a metric, names and tasks in their order."""
+    found: list[Grid] = []
+    cells = held_out(rows)
+    for metric in dict.fromkeys(cell.metric for cell in cells):
+        members = [cell for cell in cells if cell.metric == metric]
+        tasks = tuple(dict.fromkeys(cell.task for cell in members))
+        labels = dict.fromkeys(cell.label for cell in members)
+        at = {(cell.label, cell.task): cell for cell in members}
+        lines = tuple((label, tuple(at.get((label, task)) for task in tasks)) for label in labels)
+        found.append(Grid(metric, tasks, lines, next((cell.baseline for cell in members if cell.baseline), "")))
+    return found
+
 
 def held_out(rows: Sequence[Mapping[str, Any]]) -> list[HeldOut]:
     """Stored report rows, task by task in their order."""

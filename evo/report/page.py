@@ -18,7 +18,7 @@ from evo.cli.state import failures_of, hits_of, reason_in_words, state_of
 from evo.cli.text import clip, duration, number
 from evo.errors import EvoError
 from evo.report import charts, gather
-from evo.report.heldout import held_out
+from evo.report.heldout import grids
 from evo.run.reader import RunReader
 from evo.space import Figure
 
@@ -125,7 +125,7 @@ def content(run: RunReader) -> dict[str, Any]:
         "best_share": max((o.improved / o.compared for o in operators if o.improved), default=1.0),
         "workers": gather.workers(run),
         "events": gather.incidents(run.events(limit=30)),
-        "held_out": held_out(run.reports()),
+        "held_out": grids(run.reports()),
         "figures": figures,
         "figures_problem": figures_problem,
         "space_problem": describer.problem,

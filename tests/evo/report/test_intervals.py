@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.report.heldout import held_out
+from evo.report.heldout import grids, held_out
 from evo.report.intervals import bootstrap, paired
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9)
@@ -74,3 +74,28 @@ def test_rows_are_compared_with_the_first_baseline_of_their_task() -> None:
     assert found[0].difference.mean == -1.0
     assert found[1].difference is None
     assert found[3].difference is None
+
+
+def test_a_grid_a_metric_with_a_line_a_name_and_gaps() -> None:
+    rows = [
+        {"name": "AdamW", "task": "a", "metric": "loss", "values": [2.0, 3.0], "candidate": None},
+        {"name": "finalist 1", "task": "a", "metric": "loss", "values": [1.0, 2.5], "candidate": 5},
+        {"name": "#7", "task": "b", "metric": "loss", "values": [9.0], "candidate": 7},
+        {"name": "AdamW", "task": "a", "metric": "accuracy", "values": [0.5], "candidate": None},
+    ]
+    loss, accuracy = grids(rows)
+    assert (loss.metric, loss.tasks, loss.baseline) == ("loss", ("a", "b"), "AdamW")
+    assert [label for label, _ in loss.lines] == ["AdamW", "finalist 1 #5", "#7"]
+    assert [[cell is not None for cell in cells] for _, cells in loss.lines] == [
+        [True, False],
+        [True, False],
+        [False, True],
+    ]
+    assert [cell.differs for _, cells in loss.lines for cell in cells if cell] == [False, True, False]
+    assert accuracy.tasks == ("a",)
+    assert grids([]) == []
+
+
+def test_rounding_is_no_difference() -> None:
+    found = bootstrap([0.1 + 0.2 - 0.3, 0.0, 0.5])
+    assert found.low == 0.0
