@@ -34,7 +34,8 @@ _ENGINE_PARTS = ("space.py", "seeds.py", "registry.py", "executors", "program")
 """The parts of `evo` that a worker runs; a change in the report or the command line leaves a run's workers alone."""
 
 _CODE_SUFFIXES = frozenset({".py", ".pyx", ".c", ".h", ".cc", ".cpp", ".cu"})
-_SKIPPED = frozenset({"__pycache__", "node_modules", "build", "dist", "runs"})
+_SKIPPED = frozenset({"__pycache__", "node_modules"})
+_NO_MODULES = _SKIPPED | {"build", "dist", "runs"}
 _REQUIRED = ("sample", "mutate", "canonical", "evaluator", "encode", "decode")
 
 
@@ -265,8 +266,8 @@ def package_folders(module_names: Iterable[str]) -> dict[str, Path]:
 
 
 def files_below(path: Path, code_only: bool) -> Iterator[Path]:
-    """Files of a package's folder (or the one file), sorted; hidden folders, caches, run folders and virtual
-    environments are left out.
+    """Files of a package's folder (or the one file), sorted; hidden folders, caches and virtual environments are
+    left out.
 
     Args:
         path: a folder or a file.
@@ -292,7 +293,7 @@ def root_modules(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         return found
     for entry in sorted(root.iterdir()):
-        if entry.name.startswith(".") or entry.name in _SKIPPED:
+        if entry.name.startswith(".") or entry.name in _NO_MODULES:
             continue
         if (entry.is_dir() and (entry / "__init__.py").is_file()) or (entry.is_file() and entry.suffix == ".py"):
             found[entry.name] = entry
@@ -305,12 +306,12 @@ def import_roots_of(space: str) -> tuple[str, ...]:
     Empty for an installed space and for the project's own; the directory that holds its top-level package otherwise.
     """
     top = resolve_space(space).partition(":")[0].partition(".")[0]
-    folders = package_folders([top, "evo"])
+    folders = package_folders([top])
     if top not in folders:
         return ()
     parent = folders[top].parent
     installed = "site-packages" in parent.parts or "dist-packages" in parent.parts
-    return () if installed or parent == folders["evo"].parent else (str(parent),)
+    return () if installed or top in PROJECT_PACKAGES else (str(parent),)
 
 
 def local_paths() -> list[str]:
@@ -330,7 +331,7 @@ def code_digest(space: str | SearchSpace[Any], import_roots: Sequence[str]) -> s
 
     Args:
         space: the space, or its spec.
-        import_roots: directories as in `EvaluatorRecipe.import_roots`; those that hold the project itself add nothing.
+        import_roots: directories as in `EvaluatorRecipe.import_roots`.
 
     Returns:
         32 hexadecimal digits.

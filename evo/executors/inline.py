@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from evo.errors import ExecutorError
+from evo.errors import EvoError, ExecutorError
 from evo.executors.base import Block, Completed, EvaluatorRecipe, ExecutorState, Limits
 from evo.executors.limits import Expired, Threads, TimeLimit, seconds_allowed
 from evo.executors.retry import Fault, Job, Ledger
@@ -63,10 +63,19 @@ class InlineExecutor:
             self._queue.append((self._ledger.open(block),))
 
     def poll(self, timeout: float) -> list[Completed]:
-        """Run until a block is complete; that takes as long as it takes, whatever `timeout`. Empty without work."""
+        """Run until a block is complete; that takes as long as it takes, whatever `timeout`. Empty without work.
+
+        Raises:
+            EvaluatorError: the evaluator broke its contract; all blocks in flight are then given up.
+        """
         while self._queue:
             # The job leaves the queue only when it is done, so that Ctrl-C in the middle of it loses nothing.
-            completed = self._run(self._queue[0])
+            try:
+                completed = self._run(self._queue[0])
+            except EvoError:
+                self._queue.clear()
+                self._ledger.clear()
+                raise
             if completed:
                 return completed
         return []

@@ -29,9 +29,14 @@ from evo.executors.retry import Cause
 
 logger = logging.getLogger(__name__)
 
-_SETUP = object()
 _PASSED_ON = ("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "TRITON_INTERPRET")
 _BUILD_CRASHES = 3
+
+
+class _Setup(NamedTuple):
+    """The tag of a set-up call; a later set-up makes earlier ones stale."""
+
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class WorkerPool:
         self._setup: tuple[bytes, list[Any]] | None = None
         self._paths: list[str] = []
         self._shipped: tuple[list[Any], str, int] | None = None
+        self._generation = 0
         self._build_crashes = 0
         self._last_detail = ""
         self._next_tend = 0.0
@@ -154,6 +160,7 @@ class WorkerPool:
             EvaluatorError, WorkerMismatchError, ExecutorError.
         """
         self._setup = (payload, [] if prepared is None else [ray.put(prepared)])
+        self._generation += 1
         self._refused.clear()
         self._build_crashes = 0
         self._last_ready = time.monotonic()
@@ -173,7 +180,7 @@ class WorkerPool:
     @property
     def calls_in_flight(self) -> int:
         """Calls other than set-ups."""
-        return sum(call.tag is not _SETUP for call in self._calls.values())
+        return sum(not isinstance(call.tag, _Setup) for call in self._calls.values())
 
     # Calls ------------------------------------------------------------------------------------------------------
 
@@ -192,7 +199,7 @@ class WorkerPool:
         if self._setup is not None:
             payload, prepared = self._setup
             ref = worker.actor.setup.remote(payload, prepared)
-            self._register(worker, ref, _SETUP, self._patience.start_s, False)
+            self._register(worker, ref, _Setup(self._generation), self._patience.start_s, False)
 
     def gather(self, wait: float) -> list[Answered | Lost]:
         """What came back, waiting at most `wait` seconds for the first; overdue calls end their worker.
@@ -233,8 +240,10 @@ class WorkerPool:
         worker.calls.remove(call)
         if worker.calls:
             worker.calls[0].began = now
+        if isinstance(call.tag, _Setup) and call.tag.generation != self._generation:
+            return
         if isinstance(reply, Raised):
-            self._raised(worker, reply, call.tag is _SETUP, events)
+            self._raised(worker, reply, isinstance(call.tag, _Setup), events)
         elif isinstance(reply, Ready):
             worker.ready = True
             worker.name = f"{reply.host}:{reply.pid}"
@@ -326,11 +335,11 @@ class WorkerPool:
         self._last_detail = f"worker {worker.name}: {detail}"
         logger.info("worker %s lost (%s): %s", worker.name, cause, detail)
         head = worker.calls[0] if worker.calls else None
-        if head is not None and head.tag is _SETUP:
+        if head is not None and isinstance(head.tag, _Setup):
             self.incidents["worker failed to start"] += 1
             if cause == "crash":
                 self._build_crashes += 1
-        tags = [call.tag for call in worker.calls if call.tag is not _SETUP]
+        tags = [call.tag for call in worker.calls if not isinstance(call.tag, _Setup)]
         if tags and head is not None:
             events.append(Lost(tags, cause, detail, time.monotonic() - head.began, worker))
         self._discard(worker)
@@ -351,7 +360,7 @@ class WorkerPool:
     def abandon(self) -> None:
         """Give up all calls in flight; the workers that hold them are replaced."""
         for worker in list(self.workers):
-            if any(call.tag is not _SETUP for call in worker.calls):
+            if any(not isinstance(call.tag, _Setup) for call in worker.calls):
                 self._discard(worker)
 
     def close(self) -> None:

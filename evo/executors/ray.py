@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from evo.errors import ExecutorError
+from evo.errors import EvoError, ExecutorError
 from evo.executors.base import Block, Completed, EvaluatorRecipe, ExecutorState, Limits
 from evo.executors.cluster import connect
 from evo.executors.codec import pack_requests, unpack_outcomes
@@ -117,8 +117,23 @@ class RayExecutor:
         Raises:
             EvaluatorError: the evaluator broke its contract, or cannot be built.
             ExecutorError: no worker can be had.
+            All blocks in flight are then given up.
         """
         self._check_open()
+        try:
+            return self._poll(timeout)
+        except EvoError:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        self._pool.abandon()
+        self._ledger.clear()
+        self._fresh.clear()
+        self._careful.clear()
+        self._completed.clear()
+
+    def _poll(self, timeout: float) -> list[Completed]:
         end = time.monotonic() + timeout
         while True:
             self._pool.tend()
@@ -258,9 +273,8 @@ class RayExecutor:
         if self._closed:
             return
         self._closed = True
+        self._give_up()
         self._pool.close()
-        self._fresh.clear()
-        self._careful.clear()
         if self._owned:
             ray.shutdown()
 

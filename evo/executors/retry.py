@@ -97,6 +97,11 @@ class Ledger:
         self.in_flight += n
         return Piece(block, 0, n)
 
+    def clear(self) -> None:
+        """Give up all open blocks."""
+        self._open.clear()
+        self.in_flight = 0
+
     def done(self, piece: Piece, outcomes: Sequence[Outcome]) -> Completed | None:
         """Record the outcomes of a piece; returns the block once nothing of it is missing."""
         entry = self._open[piece.block.number]

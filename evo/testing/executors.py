@@ -199,15 +199,16 @@ class ExecutorContract:
         executor.start(EvaluatorRecipe(SPEC, {}))
         assert not statuses(run_blocks(executor, [block(0, ["ok"])]))
 
-    def test_a_breach_of_the_evaluators_contract_is_an_error_of_the_run(self, make: Make) -> None:
-        executor = make(Limits())
-        try:
-            executor.start(EvaluatorRecipe(SPEC, {"broken": "seeds"}))
-            executor.submit([block(0, ["ok", "ok"])])
-            with pytest.raises(EvaluatorError, match="1 items for 2 seeds"):
-                executor.poll(30.0)
-        finally:
-            executor.close()
+    def test_a_breach_of_the_evaluators_contract_is_an_error_after_which_it_may_start_again(
+        self, executor: Executor
+    ) -> None:
+        executor.start(EvaluatorRecipe(SPEC, {"broken": "seeds"}))
+        executor.submit([block(0, ["ok", "ok"]), block(1, ["ok"])])
+        with pytest.raises(EvaluatorError, match="1 items for 2 seeds"):
+            executor.poll(30.0)
+        assert executor.state().in_flight == 0
+        executor.start(EvaluatorRecipe(SPEC, {}))
+        assert_values_right(run_blocks(executor, [block(0, ["ok"] * 3)]))
 
     def test_close_may_be_repeated_and_ends_the_executor(self, make: Make) -> None:
         executor = make(Limits())

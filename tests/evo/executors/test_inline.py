@@ -47,8 +47,8 @@ def test_close_gives_back_the_thread_settings(monkeypatch):
 def test_a_timer_of_somebody_else_survives_our_time_limit():
     fired = []
     handler = signal.signal(signal.SIGALRM, lambda *_: fired.append(time.monotonic()))
-    outer = signal.setitimer(signal.ITIMER_REAL, 0.5)
     began = time.monotonic()
+    outer = signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
         executor = InlineExecutor(Limits(timeout_s=0.1, attempts=1), allowance_s=0.05)
         executor.start(EvaluatorRecipe(SPEC, {}))
@@ -59,7 +59,7 @@ def test_a_timer_of_somebody_else_survives_our_time_limit():
     finally:
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, *outer)
-    assert fired[0] - began >= 0.5
+    assert fired[0] - began > 0.49
 
 
 def test_a_time_limit_outside_the_main_thread_is_refused():
