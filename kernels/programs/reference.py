@@ -16,7 +16,7 @@ from torch import Tensor
 from kernels.programs.opcodes import CONSTANT_VALUES, GUARD, LEAF, NAMES, SCALAR, TREE, result_kind
 from kernels.programs.packing import Lowered
 
-Hook = Callable[[Tensor], Tensor]
+Hook = Callable[[Tensor, str], Tensor]
 
 
 class Step(NamedTuple):
@@ -44,7 +44,8 @@ def reference_step(
         weights, gradients, slots: (n_parameters,) of one dtype.
         schedule: the program's last input.
         segments: (n_tensors + 1,) offsets of the tensors.
-        disturb: applied to every operand as it is read, and to the outputs; tests measure conditioning with it.
+        disturb: applied to every operand as it is read, with the operator's name, and to the outputs with no name;
+            tests measure conditioning with it.
     """
     machine = _Machine(weights.dtype, weights.device, [int(offset) for offset in segments])
     values = [(tensor, TREE) for tensor in (weights, gradients, *slots)]
@@ -55,11 +56,11 @@ def reference_step(
     for opcode, destination, *operands in program.code:
         read = [registers[operand] for operand in operands if operand >= 0]
         if disturb is not None:
-            read = [(disturb(tensor), kind) for tensor, kind in read]
+            read = [(disturb(tensor, NAMES[opcode]), kind) for tensor, kind in read]
         registers[destination] = machine.run(opcode, read)
     update, *new_slots = (machine.cast(registers[output], TREE).clone() for output in program.outputs)
     if disturb is not None:
-        update, *new_slots = (disturb(tensor) for tensor in (update, *new_slots))
+        update, *new_slots = (disturb(tensor, "") for tensor in (update, *new_slots))
     new_weights = weights - update
     finite = all(bool(torch.isfinite(tensor).all()) for tensor in (new_weights, *new_slots))
     return Step(update, new_weights, new_slots, finite)
