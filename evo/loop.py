@@ -326,7 +326,7 @@ class Loop:
         if c.source != "evaluated":
             counts[c.source] += 1
         if c.source in HITS:
-            self.statistics.hit(c.result.seconds if c.result is not None else 0.0)
+            self.statistics.hit(c.rung)
             if self.settings.audit and c.reevaluate is None and self.audits(c.id):
                 self.pipeline.audit(c)
         if c.status != "ok" and c.status != "invalid":

@@ -33,7 +33,6 @@ class Folded(NamedTuple):
     extra: Any
     fingerprint: bytes | None
     observations: tuple[Observation, ...]
-    seconds: float
 
 
 class Failure(NamedTuple):
@@ -45,21 +44,21 @@ class Failure(NamedTuple):
     traceback: str
 
 
-def fold(observations: Sequence[Observation], seconds: float = 0.0) -> Folded:
+def fold(observations: Sequence[Observation]) -> Folded:
     """Means over replicates in order; the first failure stands for all."""
     first = observations[0]
     if len(observations) == 1:
-        return Folded(first.status, first.values, first.behaviour, first.extra, first.fingerprint, (first,), seconds)
+        return Folded(first.status, first.values, first.behaviour, first.extra, first.fingerprint, (first,))
     for one in observations:
         if one.status != "ok":
-            return Folded(one.status, (), None, one.extra, None, tuple(observations), seconds)
+            return Folded(one.status, (), None, one.extra, None, tuple(observations))
     n = len(observations)
     values = tuple(sum(column) / n for column in zip(*(o.values for o in observations), strict=True))
     behaviour = None
     if first.behaviour is not None:
         vectors = [o.behaviour for o in observations if o.behaviour is not None]
         behaviour = tuple(sum(column) / len(vectors) for column in zip(*vectors, strict=True))
-    return Folded("ok", values, behaviour, first.extra, first.fingerprint, tuple(observations), seconds)
+    return Folded("ok", values, behaviour, first.extra, first.fingerprint, tuple(observations))
 
 
 class Pending:
@@ -277,14 +276,14 @@ class Pipeline:
             if isinstance(key, tuple) and key[0] == "audit":
                 self._audited(request, outcome)
                 continue
-            folded = fold(outcome.observations, outcome.seconds)
+            folded = fold(outcome.observations)
             waiters = self._waiting.pop(key)
             first = waiters[0]
             apart = first.reevaluate is not None or folded.status in UNCACHED
             rows += self.store.add_observations(
                 first.function, request.rung, request.seeds, request.id if apart else 0, outcome.observations
             )
-            self.statistics.evaluated(outcome.seconds)
+            self.statistics.evaluated(outcome.seconds, self.rung_index[request.rung])
             resolved.append((waiters, folded))
             if folded.status not in UNCACHED and first.reevaluate is None:
                 self._remember(key, folded)

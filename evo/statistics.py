@@ -21,16 +21,24 @@ class Statistics:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self.seconds: dict[str, float] = dict.fromkeys(SECONDS, 0.0)
+        self._costs: dict[int, list[float]] = {}
 
-    def evaluated(self, seconds: float) -> None:
+    def evaluated(self, seconds: float, rung: int) -> None:
         """One request came back from the executor."""
         self.counts["calls"] += 1
         self.seconds["evaluated"] += seconds
+        cost = self._costs.setdefault(rung, [0.0, 0])
+        cost[0] += seconds
+        cost[1] += 1
 
-    def hit(self, seconds: float) -> None:
-        """A hit saved an evaluation that took `seconds`; where that is not known, the mean so far."""
-        calls = self.counts["calls"]
-        self.seconds["saved"] += seconds or (self.seconds["evaluated"] / calls if calls else 0.0)
+    def hit(self, rung: int) -> None:
+        """A hit saved the evaluations up to a rung, at the mean cost of a request there so far.
+
+        The function's own cost would flatter: a candidate that had a block to itself costs many times the mean.
+        """
+        for reached, (seconds, calls) in self._costs.items():
+            if reached <= rung:
+                self.seconds["saved"] += seconds / calls
 
     def audited(self, same: bool) -> None:
         self.counts["audits"] += 1
