@@ -42,7 +42,7 @@ class PanelView:
         now = time.monotonic()
         if final or now - self._drawn >= REDRAW_S:
             self._drawn = now
-            width = self._console.width
+            width = self._console.width - 3  # room for the "^C" that terminals echo, or it would break the last line
             self._live.update(render(status, self._objectives, self._source, self._notice, width), refresh=True)
 
     def notice(self, text: str) -> None:
