@@ -43,5 +43,6 @@ def command(run: str, candidate: str, runs_dir: str | None, as_json: bool) -> in
     if agrees is None:
         click.echo("nothing is stored to compare with")
     else:
-        click.echo("they agree" if agrees else click.style("they DISAGREE", fg="red", bold=True))
+        doubt = ": code, libraries or machine differ from the run's, or the evaluator is not deterministic"
+        click.echo("they agree" if agrees else click.style("they DISAGREE", fg="red", bold=True) + doubt)
     return 1 if agrees is False else 0
