@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def _check_listening(address: str, timeout_s: float) -> None:
     if not host or not port.isdigit():
         raise UsageError(f"{address!r} is no address of a Ray cluster", 'give "auto" or host:port')
     try:
-        socket.create_connection((host, int(port)), timeout_s).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
     except OSError as error:
         raise ExecutorError(
             f"no Ray cluster answers at {address}: {error}", "start one with `ray start --head --port=26379`"
@@ -145,9 +146,28 @@ def _check_listening(address: str, timeout_s: float) -> None:
 
 
 def alive_nodes() -> list[Node]:
-    """The nodes that Ray believes alive, those without CPUs for workers included."""
+    """The nodes that Ray believes alive, those without CPUs for workers included.
+
+    Raises:
+        ExecutorError: the head does not answer. Asked about nodes, Ray would block for a minute and then end this
+            process, so the head is tried first.
+    """
     import ray
 
+    address = ray.get_runtime_context().gcs_address
+    host, _, port = address.rpartition(":")
+    for patience in (1.0, 2.0, 4.0):
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), patience).close()
+            break
+        except OSError as error:
+            failure = error
+            time.sleep(patience / 2)
+    else:
+        raise ExecutorError(
+            f"the head of the Ray cluster at {address} is gone: {failure}",
+            "what was evaluated is stored; resume the run on a new cluster",
+        )
     found = []
     for node in ray.nodes():
         if node["Alive"]:

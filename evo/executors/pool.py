@@ -128,6 +128,7 @@ class WorkerPool:
         self._paths: list[str] = []
         self._shipped: tuple[list[Any], str, int] | None = None
         self._generation = 0
+        self._headless = False
         self._build_crashes = 0
         self._last_detail = ""
         self._next_tend = 0.0
@@ -264,7 +265,7 @@ class WorkerPool:
         logger.warning("%s", error.message)
         self._refused[worker.node.id] = error
         self._discard(worker)
-        usable = [n for n in alive_nodes() if self._slots(n) > 0 and n.id not in self._refused]
+        usable = [n for n in self._nodes() if self._slots(n) > 0 and n.id not in self._refused]
         if not self.workers and not usable:
             raise error
 
@@ -281,7 +282,7 @@ class WorkerPool:
         if now < self._next_tend:
             return
         self._next_tend = now + self._patience.tend_s
-        nodes = alive_nodes()
+        nodes = self._nodes()
         if self._build_crashes >= _BUILD_CRASHES:
             raise EvaluatorError(
                 f"{self._build_crashes} workers in a row died while they built the evaluator: {self._last_detail}",
@@ -298,6 +299,16 @@ class WorkerPool:
                 f"no worker for {waited:.0f} s; nodes: {offered}; {self._last_detail or 'none started'}",
                 f"a worker needs 1 free CPU{share}; see `ray status`, or use `executor.kind=inline`",
             )
+
+    def _nodes(self) -> list[Node]:
+        try:
+            nodes = alive_nodes()
+        except ExecutorError:
+            self._headless = True
+            raise
+        if not nodes:
+            raise ExecutorError("all nodes of the Ray cluster are gone", "resume the run on a new cluster")
+        return nodes
 
     def _slots(self, node: Node) -> int:
         slots = int(node.cpus)
@@ -349,8 +360,9 @@ class WorkerPool:
             self._calls.pop(call.ref, None)
         worker.calls.clear()
         self.workers.remove(worker)
-        with contextlib.suppress(ray.exceptions.RayError, ValueError):
-            ray.kill(worker.actor, no_restart=True)
+        if not self._headless:  # without a head, Ray would block and then end this process
+            with contextlib.suppress(ray.exceptions.RayError, ValueError):
+                ray.kill(worker.actor, no_restart=True)
         self._next_tend = 0.0
 
     def _discard_all(self) -> None:
