@@ -46,10 +46,17 @@ def one_thread() -> Iterator[None]:
 
 def courses(options: LionOptions) -> dict[str, dict[str, Course]]:
     """By rung: the tasks and how long each is trained."""
-    found = {"search": {task: Course(options.steps, options.batch, options.schedule) for task in options.tasks}}
+    found = {"search": {task: course(options, task, options.steps) for task in options.tasks}}
+    if options.screen_hurdle is not None:
+        found["screen"] = found["search"]
     if options.probe_task is not None:
-        found["probe"] = {options.probe_task: Course(options.probe_steps, options.batch, options.schedule)}
+        found["probe"] = {options.probe_task: course(options, options.probe_task, options.probe_steps)}
     return found
+
+
+def course(options: LionOptions, task: str, steps: int) -> Course:
+    """The course of a task: `steps` times its pace."""
+    return Course(max(1, round(steps * load(task).pace)), options.batch, options.schedule)
 
 
 def references(options: LionOptions) -> dict[str, dict[str, float]]:
@@ -59,9 +66,12 @@ def references(options: LionOptions) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     with one_thread():
         for rung, by_task in courses(options).items():
-            for name, course in by_task.items():
+            if rung == "screen":
+                found[rung] = found["search"]
+                continue
+            for name, given in by_task.items():
                 task = load(name)
-                losses = [float(train(task, program, seed, course).loss[0]) for seed in REFERENCE_SEEDS]
+                losses = [float(train(task, program, seed, given).loss[0]) for seed in REFERENCE_SEEDS]
                 found.setdefault(rung, {})[name] = math.fsum(losses) / len(losses)
     return found
 
@@ -70,7 +80,7 @@ def course_digest(options: LionOptions) -> str:
     """Digest of all that a value depends on beside the program and the seed, but for the numeric backend."""
     parts = [f"fitness {VERSION}, check {CHECK_EVERY}, limit {LIMIT}, references {REFERENCE_SEEDS}"]
     for rung, by_task in sorted(courses(options).items()):
-        parts += [f"{rung}: {name} {load(name).digest()} {course}" for name, course in by_task.items()]
+        parts += [f"{rung}: {name} {load(name).digest()} {given}" for name, given in by_task.items()]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -115,8 +125,8 @@ class LionEvaluator:
         losses: list[dict[str, float]] = [{} for _ in range(n)]
         diverged: list[dict[str, Any]] = [{} for _ in range(n)]
         rows = np.arange(n)
-        for name, course in self._courses[rung].items():
-            trained = self._train(name, [programs[row] for row in rows], seed, course)
+        for name, given in self._courses[rung].items():
+            trained = self._train(name, [programs[row] for row in rows], seed, given)
             total[rows] += trained.loss / self._reference[rung][name]
             for row, loss, step in zip(rows.tolist(), trained.loss.tolist(), trained.diverged_at.tolist(), strict=True):
                 if step < 0:
@@ -132,11 +142,11 @@ class LionEvaluator:
             for value, loss, gone in zip(values, losses, diverged, strict=True)
         ]
 
-    def _train(self, name: str, programs: Sequence[Lowered], seed: int, course: Course) -> Trained:
+    def _train(self, name: str, programs: Sequence[Lowered], seed: int, given: Course) -> Trained:
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = load(name)
-        return train(task, Programs(programs, self._options.backend), seed, course)
+        return train(task, Programs(programs, self._options.backend), seed, given)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tasks": {}}

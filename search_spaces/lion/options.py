@@ -16,15 +16,17 @@ class LionOptions:
 
     Attributes:
         tasks: names in `search_spaces.lion.tasks.TASKS`, or classes of your own as `module:attr`.
-        steps: optimizer steps a task at the rung "search".
+        steps: optimizer steps a task, times the task's own pace (3 for characters, 1 for digits).
         batch: examples a step.
         schedule: what programs read as `lr`: "cosine" (1 to 0), "linear" (1 to 0) or "constant".
-        replicates: initial weights and batch orders at the rung "search", each with its own seed.
+        replicates: initial weights and batch orders at the last rung, "search", each with its own seed.
         probe_task: the task of the first rung, "probe"; None leaves that rung out.
         probe_steps: its optimizer steps.
-        hurdle: quantile of the functions told so far that a function must exceed at "probe" to reach "search";
-            None: all do.
-        hurdle_after: functions told before the hurdle stands.
+        probe_hurdle: quantile of the functions told so far that a function must exceed at "probe" to go on; None: all
+            do.
+        screen_hurdle: the same for the second rung, "screen", which is "search" with one replicate (of a seed of its
+            own); None leaves that rung out.
+        hurdle_after: functions told at a rung before its hurdle stands.
         length_objective: also minimise the number of live statements (a second objective, for `nsga2`).
         mutation: weights of the kinds of mutation, longest program, fresh constants.
         backend: of `kernels.programs.optimizer_step`; None: the best one that is there.
@@ -34,12 +36,13 @@ class LionOptions:
 
     tasks: tuple[str, ...] = ("digits_mlp", "digits_conv", "characters")
     steps: int = 100
-    batch: int = 64
+    batch: int = 32
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    replicates: int = 1
+    replicates: int = 4
     probe_task: str | None = "digits_mlp"
     probe_steps: int = 40
-    hurdle: float | None = 0.5
+    probe_hurdle: float | None = 0.5
+    screen_hurdle: float | None = 0.7
     hurdle_after: int = 50
     length_objective: bool = False
     mutation: MutationOptions = field(default_factory=MutationOptions)
@@ -55,5 +58,7 @@ class LionOptions:
         for name in ("steps", "batch", "replicates", "probe_steps", "hurdle_after"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"options.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.hurdle is not None and not 0.0 <= self.hurdle < 1.0:
-            raise ConfigError(f"options.hurdle is {self.hurdle}; it is a quantile from 0 to below 1, or null")
+        for name in ("probe_hurdle", "screen_hurdle"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < 1.0:
+                raise ConfigError(f"options.{name} is {value}; it is a quantile from 0 to below 1, or null")

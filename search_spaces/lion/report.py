@@ -10,12 +10,11 @@ import numpy as np
 from evo.program import Program
 from evo.seeds import replicate_seed
 from search_spaces.lion.baselines import baselines
-from search_spaces.lion.evaluator import lowered, one_thread
+from search_spaces.lion.evaluator import courses, lowered, one_thread
 from search_spaces.lion.options import LionOptions
 from search_spaces.lion.tasks import load
 from search_spaces.lion.training import Course, Optimizers, Programs, Trained, train
 
-TUNING_SEEDS = 2
 CURVE_POINTS = 20
 
 
@@ -28,19 +27,19 @@ def rows(
     over the seeds of the search. All are then trained anew for each of `seeds` and judged on test data, which nothing
     before has read. A row also has "setting" (of a baseline) and "curve", the mean test loss on the way.
     """
-    course = Course(options.steps, options.batch, options.schedule)
+    by_task = courses(options)["search"]
     with one_thread():
         compared: list[tuple[str, int | None, Optimizers, str]] = []
         for name, settings, optimizers in baselines(options.backend):
-            best = _tuned(options, optimizers, course, reference)
+            best = _tuned(by_task, optimizers, reference, options.replicates)
             setting = "lr {:g}, weight decay {:g}".format(*settings[best])
             compared.append((name, None, optimizers.take(np.array([best])), setting))
         for index, genome in enumerate(genomes):
             compared.append((f"finalist {index + 1}", index, Programs([lowered(genome)], options.backend), ""))
-        points = sorted({max(1, round(options.steps * k / CURVE_POINTS)) for k in range(1, CURVE_POINTS + 1)})
         found = []
-        for task_name in options.tasks:
+        for task_name, course in by_task.items():
             task = load(task_name)
+            points = sorted({max(1, round(course.steps * k / CURVE_POINTS)) for k in range(1, CURVE_POINTS + 1)})
             losses, metrics = [], []
             for name, index, optimizers, setting in compared:
                 runs = [train(task, optimizers, seed, course, "test", points) for seed in seeds]
@@ -54,14 +53,16 @@ def rows(
     return found
 
 
-def _tuned(options: LionOptions, optimizers: Optimizers, course: Course, reference: Mapping[str, float]) -> int:
+def _tuned(
+    by_task: Mapping[str, Course], optimizers: Optimizers, reference: Mapping[str, float], replicates: int
+) -> int:
     """Index of the setting with the best mean relative validation loss over the tasks and the seeds of the search."""
     if len(optimizers) == 1:
         return 0
     total = np.zeros(len(optimizers))
-    for name in options.tasks:
+    for name, course in by_task.items():
         task = load(name)
-        for replicate in range(TUNING_SEEDS):
+        for replicate in range(replicates):
             total += train(task, optimizers, replicate_seed("search", replicate), course).loss / reference[name]
     return int(np.argmin(total))
 

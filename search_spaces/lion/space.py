@@ -41,11 +41,12 @@ class Lion(BaseSpace[Program]):
         super().__init__(options)
         given = self.options
         self.objectives = (Objective("loss"),) + ((Objective("length", cost=True),) if given.length_objective else ())
-        search = Rung("search", given.replicates)
-        if given.probe_task is None:
-            self.rungs = (search,)
-        else:
-            self.rungs = (Rung("probe", 1, given.hurdle, given.hurdle_after), search)
+        rungs = [Rung("search", given.replicates)]
+        if given.screen_hurdle is not None:
+            rungs.insert(0, Rung("screen", 1, given.screen_hurdle, given.hurdle_after))
+        if given.probe_task is not None:
+            rungs.insert(0, Rung("probe", 1, given.probe_hurdle, given.hurdle_after))
+        self.rungs = tuple(rungs)
         self._mutator = Mutator(LION, given.mutation)
 
     # Genomes.

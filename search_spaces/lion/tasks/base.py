@@ -21,12 +21,14 @@ class Task(Protocol):
     Attributes:
         name: short, unique in a list of tasks.
         segments: offsets of the network's tensors in its flat weights, from 0 to n_parameters.
+        pace: steps it is trained for each step asked for; slow learners have more than 1.
         chance: the loss of a network that knows nothing; a multiple of it is the limit of divergence.
         metric: the name of the figure beside the loss in `evaluate`, "accuracy" say; higher is better.
     """
 
     name: str
     segments: tuple[int, ...]
+    pace: float
     chance: float
     metric: str
 

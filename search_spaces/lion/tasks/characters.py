@@ -73,6 +73,7 @@ class Characters:
 
     name = "characters"
     version = 1
+    pace = 3.0
     chance = math.log(SYMBOLS)
     metric = "accuracy"
     width = 8

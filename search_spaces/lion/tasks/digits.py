@@ -57,6 +57,7 @@ class Digits:
     """What the two networks share: data, batches, judgement."""
 
     version = 1
+    pace = 1.0
     chance = math.log(10)
     metric = "accuracy"
     name: str

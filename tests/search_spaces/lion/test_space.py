@@ -67,15 +67,16 @@ def test_options_say_what_is_wrong() -> None:
         LionOptions(tasks=())
     with pytest.raises(ConfigError, match="steps"):
         LionOptions(steps=0)
-    with pytest.raises(ConfigError, match="hurdle"):
-        LionOptions(hurdle=1.0)
+    with pytest.raises(ConfigError, match="probe_hurdle"):
+        LionOptions(probe_hurdle=1.0)
 
 
 def test_options_shape_rungs_and_objectives() -> None:
-    assert [rung.name for rung in Lion(LionOptions(probe_task=None)).rungs] == ["search"]
-    space = Lion(LionOptions(hurdle=None, replicates=3, length_objective=True))
+    assert [rung.name for rung in Lion(LionOptions(probe_task=None, screen_hurdle=None)).rungs] == ["search"]
+    space = Lion(LionOptions(probe_hurdle=None, replicates=3, length_objective=True))
     assert [(rung.name, rung.replicates, rung.hurdle) for rung in space.rungs] == [
         ("probe", 1, None),
+        ("screen", 1, 0.7),
         ("search", 3, None),
     ]
     assert [objective.name for objective in space.objectives] == ["loss", "length"]

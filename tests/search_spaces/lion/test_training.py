@@ -105,7 +105,7 @@ def test_values_are_relative_to_the_seed_program() -> None:
     from search_spaces.lion.evaluator import REFERENCE_SEEDS
 
     reference = references(OPTIONS)
-    assert set(reference) == {"search", "probe"}
+    assert set(reference) == {"search", "screen", "probe"}
     answers = LionEvaluator(OPTIONS, reference).evaluate([Request(0, adamw(), "search", REFERENCE_SEEDS)])
     assert np.mean([o.values[0] for o in answers[0]]) == pytest.approx(1.0)
 
