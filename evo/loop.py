@@ -6,6 +6,7 @@ failures, or where the run was resumed. See ARCHITECTURE.md, "The loop".
 
 from __future__ import annotations
 
+import json
 import time
 from bisect import insort
 from collections import deque
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple
 from evo.equivalence.cache import SharedCache
 from evo.equivalence.identify import Identifier
 from evo.errors import ConfigError, EvaluatorError
+from evo.genomes import Genomes
 from evo.leaders import Leaders
 from evo.pipeline import Pending, Pipeline
 from evo.run.store import RunStore, dump, pack, unpack
-from evo.seeds import Streams
+from evo.seeds import Streams, replicate_seed
 from evo.space import Breed, Reevaluate, SearchSpace, Told
 from evo.statistics import Statistics
 from evo.strategies.base import Strategy
@@ -62,6 +64,7 @@ class Loop:
         self.statistics = statistics
         self.settings = settings
         self.cache = cache
+        self.genomes = Genomes(space, store)
         self.leaders = Leaders(space.objectives)
         self.next_id = 0
         self.told = 0
@@ -136,13 +139,13 @@ class Loop:
         self, first: int, proposals: Sequence[Any], thresholds: tuple[float | None, ...]
     ) -> list[tuple[Any, ...]]:
         """The journal's rows of an ask; equal rows mean equal proposals."""
-        encode = self.space.encode
+        encode = self.genomes.encode
         limit = dump(thresholds) if thresholds else None
         rows: list[tuple[Any, ...]] = []
         for i, p in enumerate(proposals, first):
             if isinstance(p, Breed):
                 parents = dump(p.parents) if p.parents else "[]"
-                rows.append((i, 0, dump(encode(p.genome)), parents, p.operator, p.salt, limit))
+                rows.append((i, 0, dump(encode(p.genome, p.parents)), parents, p.operator, p.salt, limit))
             else:
                 body = dump({"rung": p.rung, "replicates": p.replicates})
                 rows.append((i, 1, body, f"[{p.candidate}]", "reevaluate", p.salt, None))
@@ -174,9 +177,8 @@ class Loop:
             raise ConfigError(
                 f"the strategy asked for rung {p.rung!r}; the space has {', '.join(self.pipeline.rung_index)}"
             )
-        import json
-
-        c = Pending(id, self.space.decode(json.loads(row[0])), (p.candidate,), "reevaluate", p.salt)
+        genome = self.genomes.decode(p.candidate, row[0])
+        c = Pending(id, genome, (p.candidate,), "reevaluate", p.salt)
         c.function, c.source, c.new, c.reevaluate = row[1], "reevaluated", False, p
         return c
 
@@ -431,8 +433,6 @@ class Loop:
 
     def fetch_ready(self, ids: Sequence[int]) -> list[Ready]:
         """Committed results, as they were told."""
-        import json
-
         rows: dict[int, tuple[Any, ...]] = {}
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
@@ -443,29 +443,28 @@ class Loop:
                 f" WHERE p.id IN ({','.join('?' * len(part))})"
             )
             rows.update((row[0], row) for row in self.store.rows(query, part))
-        return [self._from_row(rows[i], json.loads) for i in ids]
+        return [self._from_row(rows[i]) for i in ids]
 
-    def _from_row(self, row: tuple[Any, ...], loads: Any) -> Ready:
+    def _from_row(self, row: tuple[Any, ...]) -> Ready:
         (id, kind, genome, parents, operator, salt, function, source, status, rung, values, behaviour, extra, later) = (
             row
         )
-        parents = tuple(loads(parents))
+        parents = tuple(json.loads(parents))
+        target = id
         observations: tuple[tuple[int, tuple[float, ...]], ...] = ()
         if kind == 1:
-            body = loads(genome)
+            body = json.loads(genome)
             name = body["rung"] or self.space.rungs[-1].name
-            from evo.seeds import replicate_seed
-
             seeds = [replicate_seed(name, k, salt) for k in body["replicates"]]
             found = self.store.observations(function, name, seeds, id) or []
             observations = tuple(zip(seeds, (o.values for o in found), strict=False))
-            target = self.store.one("SELECT genome FROM proposals WHERE id=?", parents)
-            genome = target[0] if target else "null"
+            target = parents[0]
+            (genome,) = self.store.one("SELECT genome FROM proposals WHERE id=?", parents) or ("null",)
         moved = later is not None and later != function
         new = function == id and not moved and source in ("evaluated", "imported")
         late = moved and function == id
-        rungs = loads(extra).get("rungs", ()) if extra and len(self._at_rung) > 1 else ()
-        told = Told(id, self.space.decode(loads(genome)), unpack(values), status, rung, later if moved else function,
+        rungs = json.loads(extra).get("rungs", ()) if extra and len(self._at_rung) > 1 else ()
+        told = Told(id, self.genomes.decode(target, genome), unpack(values), status, rung, later if moved else function,
                     operator, parents, unpack(behaviour) if behaviour is not None else None, new,
                     observations)  # fmt: skip
         return Ready(told, tuple(float(v) for v in rungs), late)

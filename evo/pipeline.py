@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from evo.equivalence.audit import agrees
+from evo.equivalence.audit import agrees, relative_difference
 from evo.equivalence.cache import SharedCache
 from evo.executors.base import Block, Completed, Executor, Outcome
 from evo.run.store import RunStore, pack, unpack
@@ -288,7 +288,9 @@ class Pipeline:
             if folded.status not in UNCACHED and first.reevaluate is None:
                 self._remember(key, folded)
             if folded.status not in ("ok", "invalid"):
-                self.failures.append(Failure(first.id, folded.status, outcome.observations[0].message, outcome.traceback))
+                self.failures.append(
+                    Failure(first.id, folded.status, outcome.observations[0].message, outcome.traceback)
+                )
         self.store.write_observations(rows, evaluations)
         for waiters, folded in resolved:
             for c in waiters:
@@ -379,7 +381,8 @@ class Pipeline:
         c, _, expected = self._audits.pop(request.id)
         found = fold(outcome.observations)
         same = found.status == expected.status and agrees(expected.values, found.values)
-        self.statistics.audited(same)
+        apart = relative_difference(expected.values, found.values) if found.status == expected.status else float("inf")
+        self.statistics.audited(same, apart)
         self.store.add_audits(
             [(c.id, c.function, request.rung, request.seeds[0], pack(expected.values), pack(found.values), int(same))]
         )

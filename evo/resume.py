@@ -34,7 +34,7 @@ def pending_from(loop: Loop, row: Sequence[Any]) -> Pending:
         body = json.loads(genome)
         again = Reevaluate(json.loads(parents)[0], body["rung"], tuple(body["replicates"]), salt)
         return loop._reevaluation(id, again)
-    c = Pending(id, loop.space.decode(json.loads(genome)), tuple(json.loads(parents)), operator, salt)
+    c = Pending(id, loop.genomes.decode(id, genome), tuple(json.loads(parents)), operator, salt)
     if thresholds:
         c.thresholds = tuple(json.loads(thresholds))
     return c

@@ -28,6 +28,7 @@ from evo.equivalence.identify import Identifier
 from evo.errors import ConfigError, EvoError, RunExistsError, RunNotFoundError
 from evo.executors import make_executor
 from evo.executors.base import EvaluatorRecipe, Executor, Limits
+from evo.genomes import Genomes
 from evo.loop import Loop, LoopSettings
 from evo.pipeline import Pipeline
 from evo.registry import build_space, worker_fingerprint
@@ -425,7 +426,9 @@ class Search:
                 ]
                 if aliases and rows:
                     yield Published(
-                        aliases, [(rung, seed, decode_observation(row)) for rung, seed, row in rows], genome
+                        aliases,
+                        [(rung, seed, decode_observation(row)) for rung, seed, row in rows],
+                        None if s.space.links else genome,
                     )
 
         s.cache.publish(functions())
@@ -469,7 +472,7 @@ def replay(path: Path | str, candidate: int) -> dict[str, Any]:
                 f"run {path.name} has no bred candidate {candidate}", f"`evo show {path}` lists the best ones"
             )
         space: SearchSpace[Any] = build_space(config.space, config.options)
-        genome = space.decode(json.loads(row[0]))
+        genome = Genomes(space, store).decode(candidate, row[0])
         rung = space.rungs[max(0, row[3] if row[3] is not None else 0)]
         seeds = tuple(replicate_seed(rung.name, k, row[1]) for k in range(rung.replicates))
         stored = store.observations(row[2], rung.name, seeds)

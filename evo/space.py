@@ -6,14 +6,14 @@ This module imports neither numpy nor torch, so that a run can be listed and sho
 
 The life of a candidate:
 
-    Breed / Reevaluate (a strategy proposes)  ->  Candidate (it has an id)  ->  canonical key, fingerprint (identity)
+    Breed / Reevaluate (a strategy proposes)  ->  it gets an id  ->  canonical key, fingerprint (identity)
     ->  Request (what an evaluator must do)   ->  Observation (raw values)  ->  Told (what the strategy learns)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -263,6 +263,7 @@ class SearchSpace(Protocol[G]):
     name: str
     objectives: tuple[Objective, ...]
     rungs: tuple[Rung, ...]
+    links: bool
 
     def sample(self, rng: np.random.Generator) -> G: ...
     def mutate(self, genome: G, rng: np.random.Generator) -> Variation: ...
@@ -275,6 +276,8 @@ class SearchSpace(Protocol[G]):
     def costs(self, genome: G) -> Mapping[str, float]: ...
     def encode(self, genome: G) -> Json: ...
     def decode(self, value: Json) -> G: ...
+    def encode_link(self, genome: G, parents: tuple[int, ...]) -> Json: ...
+    def decode_link(self, value: Json, parent: G | None) -> G: ...
     def describe(self, genome: G) -> str: ...
     def summary(self, genome: G) -> str: ...
     def figures(self, run: RunReader) -> Iterable[Figure]: ...
@@ -302,6 +305,8 @@ class BaseSpace(Generic[G]):
     Options: type = NoOptions
     objectives: tuple[Objective, ...] = (Objective("loss"),)
     rungs: tuple[Rung, ...] = (Rung("search"),)
+    links: bool = False
+    """True: runs store a genome as `encode_link` gives it, its parent's id and what was added (a seed chain, say)."""
     defaults: Mapping[str, Any] = {}
     """Defaults of the run's configuration that suit this space (strategy, budget, loop, ...); users override."""
 
@@ -347,6 +352,15 @@ class BaseSpace(Generic[G]):
     def decode(self, value: Json) -> G:
         return value  # type: ignore[no-any-return]
 
+    def encode_link(self, genome: G, parents: tuple[int, ...]) -> Json:
+        """Where `links` is set: {"parent": parents[0], ...} with what distinguishes the genome from that parent, or any
+        other value where it has none."""
+        return self.encode(genome)
+
+    def decode_link(self, value: Json, parent: G | None) -> G:
+        """The inverse; `parent` is the genome that value["parent"] names, or None."""
+        return self.decode(value)
+
     def describe(self, genome: G) -> str:
         """What a person reads in `evo show`: several lines, source where there is source."""
         return str(genome)
@@ -376,10 +390,19 @@ class BaseSpace(Generic[G]):
         return []
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate(Generic[G]):
-    """A proposal with its id."""
+def decode_genome(space: SearchSpace[Any], value: Json, load: Callable[[int], Json]) -> Any:
+    """A genome from its stored value.
 
-    id: int
-    proposal: Breed[G] | Reevaluate
-    thresholds: tuple[float | None, ...] = field(default=())
+    Args:
+        load: the stored value of another candidate of the run, by id; called for the ancestors of a link alone.
+    """
+    if not space.links:
+        return space.decode(value)
+    chain = []
+    while isinstance(value, dict) and value.get("parent") is not None:
+        chain.append(value)
+        value = load(int(value["parent"]))
+    genome = space.decode_link(value, None)
+    for link in reversed(chain):
+        genome = space.decode_link(link, genome)
+    return genome

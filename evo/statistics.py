@@ -21,6 +21,7 @@ class Statistics:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self.seconds: dict[str, float] = dict.fromkeys(SECONDS, 0.0)
+        self.audit_largest = 0.0
         self._costs: dict[int, list[float]] = {}
 
     def evaluated(self, seconds: float, rung: int) -> None:
@@ -40,15 +41,22 @@ class Statistics:
             if reached <= rung:
                 self.seconds["saved"] += seconds / calls
 
-    def audited(self, same: bool) -> None:
+    def audited(self, same: bool, apart: float) -> None:
+        """A hit was evaluated all the same; `apart` is the largest relative difference of its values."""
         self.counts["audits"] += 1
         self.counts["audit_disagreements"] += not same
+        self.audit_largest = max(self.audit_largest, apart)
 
     def as_json(self) -> dict[str, Any]:
-        return {"counts": dict(self.counts), "seconds": {k: round(v, 4) for k, v in self.seconds.items()}}
+        return {
+            "counts": dict(self.counts),
+            "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
+            "audit_largest": self.audit_largest,
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Seconds of earlier sessions; counts that the journal does not hold."""
         self.seconds.update(saved.get("seconds", {}))
+        self.audit_largest = saved.get("audit_largest", 0.0)
         for kind in ("calls", "audits", "audit_disagreements"):
             self.counts[kind] = saved.get("counts", {}).get(kind, 0)

@@ -124,6 +124,7 @@ def _print_end(reader: Any, result: RunResult, space: Any, exported: Path | None
     from evo.cli.show import run_argument
     from evo.cli.summary import heading, held_out_table, leaderboard, status_lines, value_words
     from evo.cli.text import indented
+    from evo.space import decode_genome
 
     status, leaders, objectives = reader.status(), reader.leaders(8), reader.objectives()
     click.echo()
@@ -134,7 +135,7 @@ def _print_end(reader: Any, result: RunResult, space: Any, exported: Path | None
         click.echo(leaderboard(leaders, objectives))
         best: Mapping[str, Any] = leaders[0]
         click.echo("\n" + heading(f"winner #{best['id']}") + f", {value_words(best['values'], objectives)}")
-        click.echo(indented(space.describe(space.decode(reader.genome(int(best["id"]))))))
+        click.echo(indented(space.describe(decode_genome(space, reader.genome(int(best["id"])), reader.genome))))
     held = held_out_table(reader.reports())
     if held:
         click.echo("\n" + heading("held-out evaluation") + " (never told to the search)")

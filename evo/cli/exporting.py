@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evo.errors import EvoError, UsageError
-from evo.space import BaseSpace, SearchSpace
+from evo.space import BaseSpace, SearchSpace, decode_genome
 
 if TYPE_CHECKING:
     from evo.run.reader import RunReader
@@ -72,7 +72,7 @@ def export_candidate(reader: RunReader, space: SearchSpace[Any], candidate: int,
     }
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        return space.export(space.decode(found["genome"]), target, origin)
+        return space.export(decode_genome(space, found["genome"], reader.genome), target, origin)
     except EvoError:
         raise
     except NotImplementedError as error:

@@ -159,7 +159,7 @@ def _facts(status: Mapping[str, Any]) -> RenderableType:
         failed.append(f"   stopped early {number(counts['stopped'])}", style="dim")
     if counts.get("audits"):
         failed.append(
-            f"   audits {number(counts['audits'])}, {number(counts.get('audit_disagreements', 0))} disagree",
+            f"   audits {number(counts['audits'])}, {number(counts.get('audit_disagreements', 0))} differ",
             style="dim",
         )
     grid.add_row("failures", failed)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from evo.errors import EvoError
-from evo.space import SearchSpace
+from evo.space import SearchSpace, decode_genome
 
 
 def space_of(config: Mapping[str, Any]) -> SearchSpace[Any]:
@@ -21,9 +21,14 @@ def space_of(config: Mapping[str, Any]) -> SearchSpace[Any]:
 
 
 class Describer:
-    """Genomes in words. Where the space cannot be loaded, `problem` says why and genomes are shown as stored."""
+    """Genomes in words. Where the space cannot be loaded, `problem` says why and genomes are shown as stored.
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    Args:
+        load: the stored genome of a candidate by id, for genomes that are stored as a parent and a link.
+    """
+
+    def __init__(self, config: Mapping[str, Any], load: Callable[[int], Any]) -> None:
+        self._load = load
         self.problem = ""
         self.space: SearchSpace[Any] | None = None
         try:
@@ -39,7 +44,7 @@ class Describer:
             import json
 
             return json.dumps(genome, indent=1)
-        return self.space.describe(self.space.decode(genome))
+        return self.space.describe(decode_genome(self.space, genome, self._load))
 
     def summary(self, genome: Any) -> str:
         """One line."""
@@ -47,4 +52,4 @@ class Describer:
             import json
 
             return json.dumps(genome)
-        return self.space.summary(self.space.decode(genome))
+        return self.space.summary(decode_genome(self.space, genome, self._load))

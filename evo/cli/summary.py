@@ -38,7 +38,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if counts.get("audits"):
         lines.append(
             f"audit        {number(counts['audits'])} hits evaluated again,"
-            f" {number(counts.get('audit_disagreements', 0))} disagree"
+            f" {number(counts.get('audit_disagreements', 0))} differ"
+            + (f", by {status['audit_largest']:.1e} relative at most" if status.get("audit_largest") else "")
         )
     incidents = (status.get("executor") or {}).get("incidents") or {}
     if incidents:

@@ -72,7 +72,7 @@ def content(run: RunReader) -> dict[str, Any]:
     counts, seconds = Counter(status.get("counts") or {}), Counter(status.get("seconds") or {})
     objective = objectives[0]["name"] if objectives else "value"
     maximise = bool(objectives) and objectives[0]["direction"] == "maximise"
-    describer = Describer(config)
+    describer = Describer(config, run.genome)
     leaders = [
         {**leader, "source_text": describer.describe(run.genome(int(leader["id"])))} for leader in run.leaders(LEADERS)
     ]

@@ -338,3 +338,22 @@ def test_a_run_with_late_identity_resumes_and_extends_to_the_same_journal(tmp_pa
     short = run(tmp_path, "short", **{**LATE, "budget": {"evaluations": 40, "stall": 3000}})
     short = Search.open(short.path, ["budget.evaluations=55"]).run()
     assert parts(short) == parts(long)
+
+
+CHAINS = {"space": "tests.evo.chain_space:ChainSpace", "options": {}}
+
+
+@pytest.mark.parametrize("strategy", ["regularized", "truncation"])
+def test_genomes_stored_as_links_resume_to_the_same_journal(tmp_path: Path, strategy: str) -> None:
+    options = {"population": 30} if strategy == "regularized" else {"population": 60, "parents": 5, "elites": 4}
+    settings = {**CHAINS, "strategy": {"name": strategy, "options": options}}
+    whole = run(tmp_path, "whole", **settings)
+    cut = stop_after(make(tmp_path, "cut", **settings), 250)
+    cut = stop_after(Search.open(cut.path), 421)
+    cut = Search.open(cut.path).run()
+    assert parts(cut) == parts(whole)
+    assert cut.leaders == whole.leaders
+    longest = max(len(row[0]) for row in query(whole, "SELECT genome FROM proposals WHERE kind = 0"))
+    assert longest < 60, "a child stores its parent's id and one link, not the whole chain"
+    best = cut.leaders[0]["id"]
+    assert replay(cut.path, best)["agrees"] is True
