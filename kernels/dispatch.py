@@ -58,7 +58,7 @@ def digest(backend: str | None = None) -> str:
 
     Numpy is part of it whichever backend it is: the dense layers stand on it.
     """
-    chosen = choose(backend, "cpu") if backend != "triton" else backend
+    chosen = _pick(backend, "cpu")[0] if backend != "triton" else backend
     parts = {name: _probe(name) for name in {chosen, "numpy"}}
     return hashlib.sha256(json.dumps([chosen, parts], sort_keys=True).encode()).hexdigest()[:16]
 

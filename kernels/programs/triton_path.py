@@ -14,7 +14,6 @@ Runs on CUDA tensors, and on CPU arrays under Triton's interpreter (TRITON_INTER
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Sequence
 from itertools import pairwise
@@ -397,11 +396,6 @@ class _Encoded(NamedTuple):
 _encoded: weakref.WeakKeyDictionary[PackedPrograms, dict[str, _Encoded]] = weakref.WeakKeyDictionary()
 
 
-@functools.lru_cache(maxsize=4096)
-def _plan(program: Any) -> Plan:
-    return plan_program(program, in_place=False, max_block=_REGISTERS)
-
-
 def _encode(packed: PackedPrograms, device: torch.device) -> _Encoded:
     """Scalars and leaves become one space of numbers: the leaves follow the scalars."""
     cached = _encoded.setdefault(packed, {})
@@ -411,7 +405,9 @@ def _encode(packed: PackedPrograms, device: torch.device) -> _Encoded:
     phases: list[tuple[int, ...]] = []
     code: list[tuple[int, ...]] = []
     constants: list[float] = []
-    plans = [_plan(program) for program in packed.programs]
+    distinct = {id(program): program for program in packed.programs}
+    planned = {key: plan_program(program, in_place=False, max_block=_REGISTERS) for key, program in distinct.items()}
+    plans: list[Plan] = [planned[id(program)] for program in packed.programs]
     for plan in plans:
 
         def place(operand: int, scalars: int = plan.n_scalars) -> int:
@@ -503,3 +499,26 @@ def step(
         )  # fmt: skip
     finite = (bad == 0).all(dim=1)
     return finite.numpy() if on_host else finite
+
+
+def compile_ahead(capability: int) -> dict[str, dict[str, int]]:
+    """Compile both kernels for an NVIDIA device that is not there (e.g. 90 for an H100); sizes of PTX and binary.
+
+    Raises whatever Triton's compiler raises. Does not work under the interpreter.
+    """
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    pointers = {"values": "*fp64", "partial": "*fp64", "constants": "*fp64", "schedule": "*fp64", "segments": "*i64"}
+    pointers |= dict.fromkeys(("header", "phases", "code", "active", "bad"), "*i32")
+    pointers |= dict.fromkeys(("block_start", "block_end", "block_tensor"), "*i32")
+    pointers |= dict.fromkeys(("w", "g", "s0", "s1", "s2", "s3", "full"), "*fp32")
+    whole = ("phase", "n_programs", "n_parameters", "n_tensors", "n_blocks", "n_values", "n_sums")
+    chosen = {"WIDTH": 9, "LANES": 8, "N_SLOTS": 2, "BLOCK": BLOCK_SIZE}
+    sizes = {}
+    for kernel in (_scalar_kernel, _tree_kernel):
+        signature = {name: pointers.get(name, "i32" if name in whole else "constexpr") for name in kernel.arg_names}
+        constants = {(place,): chosen[name] for place, name in enumerate(kernel.arg_names) if name in chosen}
+        built = triton.compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32))
+        sizes[kernel.__name__] = {"ptx": len(built.asm["ptx"]), "binary": len(built.asm["cubin"])}
+    return sizes

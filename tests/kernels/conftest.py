@@ -20,6 +20,16 @@ if HAS_TRITON and not HAS_GPU:
         del os.environ["TRITON_INTERPRET"]
 
 
+@pytest.fixture
+def compiled():
+    """Skips, saying why, where there is no compiler."""
+    from kernels import dispatch
+
+    found = dispatch._probe("c")
+    if not found["available"]:
+        pytest.skip(f"c: {found['why']}")
+
+
 @pytest.fixture(params=["c", "numpy", "torch", "triton"])
 def backend(request, monkeypatch):
     """Each backend in turn; one that is not there is skipped, and says so."""

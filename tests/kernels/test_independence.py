@@ -33,7 +33,7 @@ def test_order_and_company_do_not_matter(backend, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_elements_value_does_not_depend_on_its_place(dtype):
+def test_an_elements_value_does_not_depend_on_its_place(compiled, dtype):
     """Elementwise programs on shifted copies of one vector, every alignment and position within a group of 16."""
     rng = np.random.default_rng(1)
     elementwise = [name for name in cases.NAMES if name not in ("norm", "global_norm", "dot", "cosine_sim")]
@@ -50,7 +50,7 @@ def test_an_elements_value_does_not_depend_on_its_place(dtype):
                 np.testing.assert_array_equal(array, expected[:, cut:])
 
 
-def test_block_borders_do_not_show():
+def test_block_borders_do_not_show(compiled):
     """Cutting one tensor's elementwise work anywhere gives the same bits: tensors only matter to sums and norms."""
     rng = np.random.default_rng(2)
     state = cases.random_state(rng, 1, [0, 1400], np.float32)

@@ -129,7 +129,7 @@ def test_rows_that_are_not_active_are_left_alone(backend):
     np.testing.assert_array_equal(finite, active)
 
 
-def test_arithmetic_is_the_same_to_the_bit_in_c_and_numpy():
+def test_arithmetic_is_the_same_to_the_bit_in_c_and_numpy(compiled):
     """No contraction, no reassociation: only elementary functions may round differently."""
     rng = np.random.default_rng(5)
     exact = ("add", "sub", "mul", "div", "max", "min", "abs", "square", "sqrt", "cube", "sign", "reciprocal", "invert")
