@@ -1,4 +1,4 @@
-"""Promise 2: the same seed and settings give equal journals inline, with 1 and 2 Ray workers, and with a node killed."""
+"""Promise 2: equal journals inline, with 1 and 2 Ray workers, and with a node killed on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise 3: a candidate that raises, hangs, leaves or leaks costs its own evaluation, through the whole engine on Ray."""
+"""Promise 3: a candidate that raises, hangs, leaves or leaks costs its own evaluation alone, engine and Ray included."""
 
 from __future__ import annotations
 
