@@ -311,7 +311,7 @@ class Loop:
         return len(finished)
 
     def _assemble(self, c: Pending) -> tuple[float, ...]:
-        values = c.result.values if c.result is not None else ()
+        values = c.result.values if c.result is not None and c.status in ("ok", "stopped") else ()
         if not values or not self._has_costs:
             return values
         costs = self.space.costs(c.genome)

@@ -333,11 +333,11 @@ class Pipeline:
         c.status = result.status
         if c.reevaluate is not None:
             return True
-        if last:
-            c.rung_values = (*c.rung_values, result.values[0]) if result.values else c.rung_values
         if result.status != "ok":
-            c.rung = rung if result.values else rung - 1
+            c.rung = rung - 1
             return True
+        if last:
+            c.rung_values = (*c.rung_values, result.values[0])
         if rung == last:
             return True
         threshold = c.thresholds[rung] if rung < len(c.thresholds) else None
