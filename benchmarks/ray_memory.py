@@ -84,7 +84,7 @@ def memory(executor: Executor, batches: int, rows: int = 10) -> list[dict[str, f
             next_row += step
         if done >= batches:
             return table
-        count = min(batches - sent, 4 - (sent - done))
+        count = min(batches - sent, 1 - (sent - done))  # more would travel together
         if count > 0:
             executor.submit(list(blocks(count, 4, sent)))
             sent += count

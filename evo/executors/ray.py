@@ -25,6 +25,13 @@ from evo.registry import local_paths, resolve_space
 CALL_SECONDS = 0.075
 """Aim of a call's length: Ray's own cost of about 1 ms then stays near 1 %."""
 
+SHORTEST_CALL_SECONDS = 0.003
+"""Less work than this is not split over workers, nor sent while the caller has more to submit: a call costs about
+0.7 ms of the driver's CPU."""
+
+LONGEST_HOLD_SECONDS = 0.02
+"""So long may little work be held back for more to join it."""
+
 _DEPTH = 2
 _FIRST_GUESS = 256
 _MEMORY = 0.3  # weight of the newest call in the running mean of seconds a request
@@ -74,6 +81,8 @@ class RayExecutor:
         self._pool = WorkerPool(wanted, self.limits, gpus_per_worker, patience)
         self._ledger = Ledger(self.limits.attempts, self.limits.timeout_s)
         self._fresh: deque[Piece] = deque()
+        self._fresh_requests = 0
+        self._held_since = 0.0
         self._careful: deque[Job] = deque()
         self._completed: list[Completed] = []
         self._seconds_per_request: float | None = None
@@ -101,15 +110,20 @@ class RayExecutor:
         self._started = True
 
     def submit(self, blocks: Sequence[Block]) -> None:
-        """Queue blocks, and send them where a worker idles; otherwise the next `poll` sends them, in larger calls."""
+        """Queue blocks, and send them where a worker idles; otherwise, or if they are little work, `poll` sends them,
+        in larger calls."""
         self._check_open()
         if not self._started:
             raise ExecutorError("the executor was not started")
         for block in blocks:
             self._largest = max(self._largest, len(block.requests))
-            self._fresh.append(self._ledger.open(block))
+            piece = self._ledger.open(block)
+            if not self._fresh:
+                self._held_since = time.monotonic()
+            self._fresh.append(piece)
+            self._fresh_requests += piece.size
         if any(not worker.calls for worker in self._pool.ready):
-            self._dispatch()
+            self._dispatch(hold=True)
 
     def poll(self, timeout: float) -> list[Completed]:
         """Completed blocks; waits at most `timeout` seconds for the first. Empty at once if nothing is in flight.
@@ -130,6 +144,7 @@ class RayExecutor:
         self._pool.abandon()
         self._ledger.clear()
         self._fresh.clear()
+        self._fresh_requests = 0
         self._careful.clear()
         self._completed.clear()
 
@@ -137,7 +152,7 @@ class RayExecutor:
         end = time.monotonic() + timeout
         while True:
             self._pool.tend()
-            self._dispatch()
+            self._dispatch(hold=timeout <= 0.0)
             left = end - time.monotonic()
             if self._completed or not len(self._ledger):
                 left = 0.0
@@ -147,7 +162,7 @@ class RayExecutor:
                 else:
                     self._lost(event)
             if self._completed or not len(self._ledger) or time.monotonic() >= end:
-                self._dispatch()
+                self._dispatch(hold=True)
                 completed, self._completed = self._completed, []
                 return completed
 
@@ -175,8 +190,12 @@ class RayExecutor:
 
     # Sending ----------------------------------------------------------------------------------------------------
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, hold: bool) -> None:
         if not self._fresh and not self._careful:
+            return
+        mean = self._seconds_per_request
+        little = mean is not None and self._fresh_requests * mean < SHORTEST_CALL_SECONDS
+        if hold and little and not self._careful and time.monotonic() < self._held_since + LONGEST_HOLD_SECONDS:
             return
         ready = [worker for worker in self._pool.ready if not worker.alone]
         for depth in range(_DEPTH):
@@ -190,16 +209,18 @@ class RayExecutor:
                     self._send(worker, self._take(ready), alone=False)
 
     def _take(self, ready: Sequence[Worker]) -> Job:
-        """Blocks for one call: as many as make `CALL_SECONDS`, but no more than an even share of what waits."""
+        """Blocks for one call: an even share of what waits, but at least `SHORTEST_CALL_SECONDS` and at most
+        `CALL_SECONDS` of work (and never less than a block)."""
         slots = sum(_DEPTH - len(worker.calls) for worker in ready)
         share = math.ceil(len(self._fresh) / max(1, slots))
-        job, seconds = [self._fresh.popleft()], 0.0
-        if self._seconds_per_request is not None:
-            while self._fresh and len(job) < share:
-                seconds += job[-1].size * self._seconds_per_request
-                if seconds >= CALL_SECONDS:
-                    break
-                job.append(self._fresh.popleft())
+        job, requests = [self._fresh.popleft()], 0
+        mean = self._seconds_per_request
+        while self._fresh and mean is not None:
+            requests += job[-1].size
+            if requests * mean >= (CALL_SECONDS if len(job) < share else SHORTEST_CALL_SECONDS):
+                break
+            job.append(self._fresh.popleft())
+        self._fresh_requests -= sum(piece.size for piece in job)
         return tuple(job)
 
     def _send(self, worker: Worker, job: Job, alone: bool) -> None:

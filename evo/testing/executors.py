@@ -89,7 +89,7 @@ class ExecutorContract:
     @classmethod
     def limits(cls) -> Limits:
         """Limits that make misbehaviour quick to find."""
-        return Limits(timeout_s=0.25, memory_mb=256)
+        return Limits(timeout_s=0.25, memory_mb=64)
 
     @pytest.fixture(scope="class")
     @classmethod

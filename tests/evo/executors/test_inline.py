@@ -19,7 +19,7 @@ class TestInline(ExecutorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make(cls):
-        return lambda limits: InlineExecutor(limits, allowance_s=0.1)
+        return lambda limits: InlineExecutor(limits, allowance_s=0.5)
 
 
 def test_ctrl_c_in_the_middle_of_a_block_loses_nothing():
