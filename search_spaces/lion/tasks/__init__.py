@@ -33,9 +33,13 @@ def load(name: str) -> Task:
         task = getattr(importlib.import_module(module), attr)() if attr else None
     except (ImportError, AttributeError, TypeError) as error:
         raise ConfigError(f"the task {name!r} cannot be loaded: {error}", _hint()) from error
-    if not isinstance(task, Task):
-        what = "it lacks members of search_spaces.lion.tasks.base.Task" if task else "no task has this name"
-        raise ConfigError(f"the task {name!r} cannot be used: {what}", _hint())
+    if task is None:
+        raise ConfigError(f"no task is called {name!r}", _hint())
+    wanted = [*Task.__annotations__, *(member for member in vars(Task) if not member.startswith("_"))]
+    missing = sorted({member for member in wanted if not hasattr(task, member)})
+    if missing:
+        hint = f"{_hint()}; what a task is stands in search_spaces/lion/tasks/base.py"
+        raise ConfigError(f"the task {name!r} lacks {', '.join(missing)}", hint)
     return task
 
 

@@ -25,7 +25,7 @@ JUDGED = 1024
 
 
 class Places(NamedTuple):
-    """Contexts (B * 4,) int64 of symbols, their one-hot form (64, B * 4) float32, and the symbols (B,) that follow."""
+    """Contexts (B * 4,) int64 of symbols, their one-hot form (B * 4, 64) float32, and the symbols (B,) that follow."""
 
     contexts: np.ndarray
     one_hot: np.ndarray
@@ -53,8 +53,8 @@ def windows() -> dict[str, np.ndarray]:
 def places(rows: np.ndarray) -> Places:
     """What the network takes, of windows (B, 5)."""
     contexts = np.ascontiguousarray(rows[:, :CONTEXT]).reshape(-1)
-    one_hot = np.zeros((SYMBOLS, len(contexts)), np.float32)
-    one_hot[contexts, np.arange(len(contexts))] = 1.0
+    one_hot = np.zeros((len(contexts), SYMBOLS), np.float32)
+    one_hot[np.arange(len(contexts)), contexts] = 1.0
     return Places(contexts, one_hot, rows[:, CONTEXT].copy())
 
 
@@ -114,7 +114,7 @@ class Characters:
         delta = layers.relu_backward(self.output.backward_inputs(weights, delta, self._scratch), hidden)
         self.hidden.backward(embedded, delta, gradient)
         delta = self.hidden.backward_inputs(weights, delta, self._scratch).reshape(n, -1, self.width)
-        np.matmul(batch.one_hot, delta, out=self._table(gradient))
+        np.matmul(batch.one_hot.T, delta, out=self._table(gradient))
         return loss
 
     def _forward(self, weights: np.ndarray, given: Places) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
