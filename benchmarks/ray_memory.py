@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,11 +47,16 @@ def throughput(executor: Executor, size: int, n_blocks: int, window: int) -> tup
 
 
 def resident_mb(name: str) -> float:
-    """Resident megabytes of this user's newest process of that name ("self" for this one)."""
+    """Resident megabytes of this process ("self"), or of its child of that name (a local Ray's head, its raylet)."""
     if name == "self":
         return _rss(Path("/proc/self"))
-    found = [p for p in Path("/proc").iterdir() if p.name.isdigit() and _command(p) == name]
-    return _rss(max(found, key=lambda p: int(p.name))) if found else 0.0
+    processes = (p for p in Path("/proc").iterdir() if p.name.isdigit())
+    found = [p for p in processes if _command(p) == name and _parent(p) == os.getpid()]
+    return sum(map(_rss, found))
+
+
+def _parent(process: Path) -> int:
+    return int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _command(process: Path) -> str:

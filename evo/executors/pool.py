@@ -11,10 +11,9 @@ import logging
 import os
 import pickle
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -22,8 +21,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from evo.errors import EvaluatorError, EvoError, ExecutorError, WorkerMismatchError
 from evo.executors import remote
 from evo.executors.base import Limits
+from evo.executors.calls import Answered, Call, Lost, Patience, Setup, Worker
 from evo.executors.cluster import Node, alive_nodes
-from evo.executors.host import Answer, Raised, Ready
+from evo.executors.host import Raised, Ready
 from evo.executors.limits import thread_variables
 from evo.executors.retry import Cause
 
@@ -31,75 +31,6 @@ logger = logging.getLogger(__name__)
 
 _PASSED_ON = ("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "TRITON_INTERPRET")
 _BUILD_CRASHES = 3
-
-
-class _Setup(NamedTuple):
-    """The tag of a set-up call; a later set-up makes earlier ones stale."""
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a pool waits, in wall seconds.
-
-    Attributes:
-        start_s: for a worker process to start and build its evaluator, before it is tried elsewhere.
-        no_worker_s: without any worker, before giving up.
-        suspect_s: how long a node is avoided after it froze or died.
-        tend_s: between looks at the cluster's nodes.
-    """
-
-    start_s: float = 180.0
-    no_worker_s: float = 240.0
-    suspect_s: float = 60.0
-    tend_s: float = 2.0
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """A call in flight. `began` is when it became the first of its worker's calls, as far as the driver knows."""
-
-    worker: Worker
-    ref: Any
-    tag: Any
-    allowed_s: float
-    alone: bool
-    began: float
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """An evaluator process; `calls` run in order, one at a time."""
-
-    actor: Any
-    node: Node
-    name: str
-    ready: bool = False
-    calls: deque[Call] = field(default_factory=deque)
-
-    @property
-    def alone(self) -> bool:
-        """Whether what it runs must not share it."""
-        return any(call.alone for call in self.calls)
-
-
-class Answered(NamedTuple):
-    """A call that came back."""
-
-    tag: Any
-    worker: Worker
-    answer: Answer
-
-
-class Lost(NamedTuple):
-    """A worker that is gone, with the tags of its calls: only the first can be to blame, the others had not begun."""
-
-    tags: list[Any]
-    cause: Cause
-    detail: str
-    seconds: float
-    worker: Worker
 
 
 class WorkerPool:
@@ -181,7 +112,7 @@ class WorkerPool:
     @property
     def calls_in_flight(self) -> int:
         """Calls other than set-ups."""
-        return sum(not isinstance(call.tag, _Setup) for call in self._calls.values())
+        return sum(not isinstance(call.tag, Setup) for call in self._calls.values())
 
     # Calls ------------------------------------------------------------------------------------------------------
 
@@ -200,7 +131,7 @@ class WorkerPool:
         if self._setup is not None:
             payload, prepared = self._setup
             ref = worker.actor.setup.remote(payload, prepared)
-            self._register(worker, ref, _Setup(self._generation), self._patience.start_s, False)
+            self._register(worker, ref, Setup(self._generation), self._patience.start_s, False)
 
     def gather(self, wait: float) -> list[Answered | Lost]:
         """What came back, waiting at most `wait` seconds for the first; overdue calls end their worker.
@@ -241,10 +172,10 @@ class WorkerPool:
         worker.calls.remove(call)
         if worker.calls:
             worker.calls[0].began = now
-        if isinstance(call.tag, _Setup) and call.tag.generation != self._generation:
+        if isinstance(call.tag, Setup) and call.tag.generation != self._generation:
             return
         if isinstance(reply, Raised):
-            self._raised(worker, reply, isinstance(call.tag, _Setup), events)
+            self._raised(worker, reply, isinstance(call.tag, Setup), events)
         elif isinstance(reply, Ready):
             worker.ready = True
             worker.name = f"{reply.host}:{reply.pid}"
@@ -346,11 +277,11 @@ class WorkerPool:
         self._last_detail = f"worker {worker.name}: {detail}"
         logger.info("worker %s lost (%s): %s", worker.name, cause, detail)
         head = worker.calls[0] if worker.calls else None
-        if head is not None and isinstance(head.tag, _Setup):
+        if head is not None and isinstance(head.tag, Setup):
             self.incidents["worker failed to start"] += 1
             if cause == "crash":
                 self._build_crashes += 1
-        tags = [call.tag for call in worker.calls if not isinstance(call.tag, _Setup)]
+        tags = [call.tag for call in worker.calls if not isinstance(call.tag, Setup)]
         if tags and head is not None:
             events.append(Lost(tags, cause, detail, time.monotonic() - head.began, worker))
         self._discard(worker)
@@ -372,7 +303,7 @@ class WorkerPool:
     def abandon(self) -> None:
         """Give up all calls in flight; the workers that hold them are replaced."""
         for worker in list(self.workers):
-            if any(not isinstance(call.tag, _Setup) for call in worker.calls):
+            if any(not isinstance(call.tag, Setup) for call in worker.calls):
                 self._discard(worker)
 
     def close(self) -> None:
@@ -401,6 +332,3 @@ def _shortened(error: BaseException) -> str:
     """What people need of Ray's long messages: how they begin, and how they end (an actor's own exception)."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text if len(text) < 600 else f'{text[:400]} ... {text[-200:]}'}"
-
-
-__all__ = ["Answered", "Lost", "Patience", "Worker", "WorkerPool"]

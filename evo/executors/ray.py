@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 
 import ray
 
+from evo.codebase import local_paths
 from evo.errors import EvoError, ExecutorError
 from evo.executors.base import Block, Completed, EvaluatorRecipe, ExecutorState, Limits
+from evo.executors.calls import Answered, Lost, Patience, Worker
 from evo.executors.cluster import connect
 from evo.executors.codec import pack_requests, unpack_outcomes
 from evo.executors.limits import seconds_allowed
-from evo.executors.pool import Answered, Lost, Patience, Worker, WorkerPool
+from evo.executors.pool import WorkerPool
 from evo.executors.retry import Fault, Job, Ledger, Piece
 from evo.executors.shipping import pack_code, project_root
-from evo.registry import local_paths, resolve_space
+from evo.registry import resolve_space
 
 CALL_SECONDS = 0.075
 """Aim of a call's length: Ray's own cost of about 1 ms then stays near 1 %."""

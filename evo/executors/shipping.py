@@ -1,6 +1,6 @@
 """The project's code as one archive, for workers on machines that share no disk with the driver.
 
-What is shipped is what `evo.registry.code_digest` looks at, with the data files of those packages; each worker's
+What is shipped is what `evo.codebase.source_digest` looks at, with the data files of those packages; each worker's
 digest is then compared with the driver's before it is used.
 """
 
@@ -12,8 +12,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from evo.codebase import PROJECT_PACKAGES, files_below, package_folders, root_modules
 from evo.errors import ExecutorError
-from evo.registry import PROJECT_PACKAGES, files_below, package_folders, root_modules
 
 LARGEST_MB = 200
 

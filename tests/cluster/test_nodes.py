@@ -9,7 +9,7 @@ import time
 import pytest
 
 from evo.executors.base import EvaluatorRecipe, Limits
-from evo.executors.pool import Patience
+from evo.executors.calls import Patience
 from evo.testing.executors import SPEC, assert_values_right, block, statuses
 
 

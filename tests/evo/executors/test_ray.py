@@ -89,7 +89,7 @@ def test_a_worker_that_dies_while_building_is_an_error_of_the_evaluator(make):
 
 
 def test_without_room_for_a_worker_there_is_an_error_with_a_hint(ray_cluster):
-    from evo.executors.pool import Patience
+    from evo.executors.calls import Patience
     from evo.executors.ray import RayExecutor
 
     executor = RayExecutor(1, None, gpus_per_worker=1.0, patience=Patience(no_worker_s=0.5, tend_s=0.1))
