@@ -8,7 +8,7 @@ Part "audit": one search in which a share of the hits is evaluated all the same.
 and saved, and the audited hits' disagreements against a bound: `FACTOR` times the farthest that the same candidate's
 value moves when the examples of its batches are permuted (`REORDERINGS` times), which changes nothing but the order of
 float32 additions. Part "off": the same search with identity on and off at equal wall time.
-Writes benchmarks/results/lion_cache.json.
+Writes benchmarks/results/lion_audit.json and lion_off.json.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ FACTOR = 4.0
 """Of how far eight reorderings move a value; a ninth moves it farther than four times that in less than one case in a
 thousand, where moves are anything like normal."""
 HITS = ("structural", "functional", "twin")
+META = "SELECT value FROM meta WHERE key = ?"
 OFF = {"structural": False, "functional": False}
 
 
@@ -70,7 +71,9 @@ def audit_run(given: argparse.Namespace) -> dict[str, Any]:
             folder, "audited", given, seed=given.seed,
             budget={"proposals": given.proposals}, identity={"audit": given.audit},
         )  # fmt: skip
-        audits, genomes = read_audits(Path(result.path) / "run.db")
+        database = Path(result.path) / "run.db"
+        audits, genomes = read_audits(database)
+        saved = saved_seconds(database)
     counts, seconds = result.status["counts"], result.status["seconds"]
     judged = judge(audits, genomes, given)
     return {
@@ -78,9 +81,21 @@ def audit_run(given: argparse.Namespace) -> dict[str, Any]:
         "counts": {kind: counts[kind] for kind in (*HITS, "invalid", "evaluations", "audits", "audit_disagreements")},
         "hit_share": sum(counts[kind] for kind in HITS) / counts["proposals"],
         "seconds": seconds,
-        "saved_over_hashed": seconds["saved"] / seconds["hashed"] if seconds["hashed"] else math.inf,
+        "saved_s": saved,
+        "saved_over_hashed": saved / seconds["hashed"] if seconds["hashed"] else math.inf,
         "audits": judged,
     }
+
+
+def saved_seconds(database: Path) -> float:
+    """What the hits of a run would have cost: for each, the mean cost of a request at every rung that it reached."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        mean = dict(connection.execute("SELECT rung, AVG(seconds) FROM evaluations GROUP BY rung"))
+        names = [r["name"] for r in json.loads(connection.execute(META, ("rungs",)).fetchone()[0])]
+        marks = ",".join("?" * len(HITS))
+        query = f"SELECT rung, COUNT(*) FROM commits JOIN identities USING (id) WHERE source IN ({marks}) GROUP BY rung"
+        reached = connection.execute(query, HITS).fetchall()
+    return sum(n * sum(mean.get(name, 0.0) for name in names[: rung + 1]) for rung, n in reached)
 
 
 def read_audits(database: Path) -> tuple[list[Audited], dict[int, Any]]:
@@ -179,7 +194,7 @@ def print_audit(part: Mapping[str, Any]) -> None:
     rows = [[kind, f"{counts[kind]:,}", f"{counts[kind] / part['proposals']:.3f}"] for kind in counts]
     print(table(["of proposals", "number", "share"], rows))
     print(
-        f"\nhashed {seconds['hashed']:.1f} s, evaluated {seconds['evaluated']:.1f} s, saved {seconds['saved']:.1f} s: "
+        f"\nhashed {seconds['hashed']:.1f} s, evaluated {seconds['evaluated']:.1f} s, saved {part['saved_s']:.1f} s: "
         f"{part['saved_over_hashed']:.1f} times what hashing cost\n"
         f"audited {audits['audited']} hits: {audits['equal_to_the_bit']} equal to the bit; largest disagreement "
         f"{audits['largest']:.3g} ({audits['largest_relative']:.3g} of the value), largest share of its bound "
@@ -211,18 +226,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="Ray workers; 0: inline")
     parser.add_argument("--options", default="{}", help="options of the space, JSON")
-    parser.add_argument("--output", default="lion_cache", help="name of the file under benchmarks/results")
+    parser.add_argument("--output", default="lion", help="how the names of the files under benchmarks/results begin")
     parser.add_argument("--only", choices=["audit", "on", "off"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:
         print(json.dumps(audit_run(given) if given.only == "audit" else timed_run(given, given.only, given.seed)))
         return
     shared = ["--workers", str(given.workers), "--options", given.options]
-    document: dict[str, Any] = {**environment(("evo-search", "torch", "numpy", "ray")), "settings": vars(given)}
+    about: dict[str, Any] = {**environment(("evo-search", "torch", "numpy", "ray")), "settings": vars(given)}
     if given.part in ("audit", "both"):
         given_audit = ["--proposals", str(given.proposals), "--audit", str(given.audit), "--seed", str(given.seed)]
-        document["audit"] = checked(own_process("benchmarks.lion_cache", "--only", "audit", *given_audit, *shared))
-        print_audit(document["audit"])
+        audited = checked(own_process("benchmarks.lion_cache", "--only", "audit", *given_audit, *shared))
+        print_audit(audited)
+        print(f"written to {write(f'{given.output}_audit', {**about, **audited})}")
     if given.part in ("off", "both"):
         runs: dict[str, list[dict[str, Any]]] = {"on": [], "off": []}
         for seed in range(given.seeds):
@@ -230,9 +246,8 @@ def main() -> None:
                 print(f"cache {identity}, seed {seed}", file=sys.stderr, flush=True)
                 arguments = ["--only", identity, "--seed", str(seed), "--seconds", str(given.seconds), *shared]
                 each.append(checked(own_process("benchmarks.lion_cache", *arguments)))
-        document["off"] = runs
         print_off(runs, given.seconds)
-    print(f"written to {write(given.output, document)}")
+        print(f"written to {write(f'{given.output}_off', {**about, 'runs': runs})}")
 
 
 def checked(result: dict[str, Any]) -> dict[str, Any]:
