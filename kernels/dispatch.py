@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from kernels.build import CLibrary, toolchain
-from kernels.errors import BackendFallbackWarning, BackendUnavailableError, KernelError
+from kernels.errors import BackendFallbackWarning, BackendUnavailableError, BuildError, KernelError
 
 NAMES = ("c", "numpy", "torch", "triton")
 C_LIBRARIES = ("kernels.programs.c_path",)
@@ -130,7 +130,8 @@ def _probe_c() -> dict[str, Any]:
             library.load()
             libraries[library.name] = library.digest()
     except KernelError as error:
-        return {"available": False, "why": error.message, "hint": error.hint}
+        # A compiler that is there but fails is a defect, unlike one that is not there.
+        return {"available": False, "why": error.message, "hint": error.hint, "broken": isinstance(error, BuildError)}
     return {
         "available": True,
         "why": f"compiled by {tools.version} for {tools.isa}",

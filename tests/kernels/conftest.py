@@ -26,6 +26,7 @@ def compiled():
     from kernels import dispatch
 
     found = dispatch._probe("c")
+    assert not found.get("broken"), found["why"]
     if not found["available"]:
         pytest.skip(f"c: {found['why']}")
 
@@ -39,6 +40,7 @@ def backend(request, monkeypatch):
         monkeypatch.setenv("TRITON_INTERPRET", "1")
         monkeypatch.delitem(dispatch._found, "triton", raising=False)
     found = dispatch._probe(request.param)
+    assert not found.get("broken"), found["why"]
     if not found["available"]:
         pytest.skip(f"{request.param}: {found['why']}")
     yield request.param

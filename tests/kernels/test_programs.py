@@ -63,9 +63,12 @@ def test_every_operator_alone(backend, dtype):
     kinds, others, segments = ("tree", "leaf", "scalar"), [("g", "v2"), ("lr", "lr"), ("n", "lr")], cases.SEGMENTS
     if backend == "triton":  # interpreted, a program costs some 40 ms a tensor
         kinds, others, segments = ("tree",), [("g", "lr")], np.array([0, 40, 100])
-    # power in float64 is exp(y log x) in the Triton path: good to some hundred units in the last place.
-    slack = 100.0 if backend == "triton" and dtype == np.float64 else 1.0
-    compare(single_operators(kinds, others), backend, dtype, segments, least=0.85, slack=slack)
+    programs = single_operators(kinds, others)
+    if backend == "triton" and dtype == np.float64:
+        # There, power is exp(y log x): good to some hundred units in the last place.
+        rough = {name: programs.pop(name) for name in list(programs) if "power" in name}
+        compare(rough, backend, dtype, segments, least=0.85, slack=100.0)
+    compare(programs, backend, dtype, segments, least=0.85)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -134,6 +137,7 @@ def test_arithmetic_is_the_same_to_the_bit_in_c_and_numpy(compiled):
     rng = np.random.default_rng(5)
     exact = ("add", "sub", "mul", "div", "max", "min", "abs", "square", "sqrt", "cube", "sign", "reciprocal", "invert")
     programs = [cases.random_program(rng, 12, (*exact, "negative", "interp")) for _ in range(40)]
+    programs.append(cases.assemble(cases.ADAMW))
     for dtype in DTYPES:
         state = cases.random_state(rng, len(programs), dtype=dtype)
         compiled, _ = run(programs, state, 0.3, cases.SEGMENTS, "c")
