@@ -91,7 +91,7 @@ def saved_seconds(database: Path) -> float:
     """What the hits of a run would have cost: for each, the mean cost of a request at every rung that it reached."""
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         mean = dict(connection.execute("SELECT rung, AVG(seconds) FROM evaluations GROUP BY rung"))
-        names = [r["name"] for r in json.loads(connection.execute(META, ("rungs",)).fetchone()[0])]
+        names = [rung[0] for rung in json.loads(connection.execute(META, ("rungs",)).fetchone()[0])]
         marks = ",".join("?" * len(HITS))
         query = f"SELECT rung, COUNT(*) FROM commits JOIN identities USING (id) WHERE source IN ({marks}) GROUP BY rung"
         reached = connection.execute(query, HITS).fetchall()
