@@ -8,7 +8,6 @@ print(result.best["summary"], result.path)
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -31,7 +30,7 @@ from evo.executors.base import EvaluatorRecipe, Executor, Limits
 from evo.genomes import Genomes
 from evo.loop import Loop, LoopSettings
 from evo.pipeline import Pipeline
-from evo.registry import build_space, worker_fingerprint
+from evo.registry import build_space, import_roots_of, worker_fingerprint
 from evo.resume import restore
 from evo.run.lock import RunLock
 from evo.run.store import RunStore, decode_observation
@@ -272,7 +271,7 @@ class Search:
     def _make_executor(self) -> Executor:
         e = self.config.executor
         limits = Limits(timeout_s=e.timeout_s, memory_mb=e.memory_mb, threads=e.threads, attempts=e.attempts)
-        roots = import_roots(self.config.space)
+        roots = import_roots_of(self.config.space)
         return make_executor(e.kind, e.workers, e.address, limits, import_roots=roots)
 
     def _strategy(self, space: SearchSpace[Any]) -> Strategy[Any]:
@@ -298,7 +297,7 @@ class Search:
         folder = Path(config.runs_dir) / ".prepared" / space.name
         folder.mkdir(parents=True, exist_ok=True)
         prepared = space.prepare(Preparation(folder, executor.map, board.preparing))
-        roots = import_roots(config.space)
+        roots = import_roots_of(config.space)
         executor.start(
             EvaluatorRecipe(
                 config.space, dict(config.options), prepared, roots, worker_fingerprint(config.space, roots)
@@ -503,18 +502,6 @@ def replay(path: Path | str, candidate: int) -> dict[str, Any]:
 def stored_config(store: RunStore) -> Config:
     """The configuration a run was made with, as last resumed."""
     return Config.model_validate_json(json.dumps(store.meta()["config"]), strict=True)
-
-
-def import_roots(space: str) -> tuple[str, ...]:
-    """The directory that must be on a worker's `sys.path` for a "module:attr" space; none for an installed one."""
-    if ":" not in space:
-        return ()
-    top = space.split(":", 1)[0].split(".", 1)[0]
-    spec = importlib.util.find_spec(top)
-    if spec is None:
-        return ()
-    where = spec.submodule_search_locations[0] if spec.submodule_search_locations else spec.origin
-    return (str(Path(where).resolve().parent),) if where else ()
 
 
 def versions() -> dict[str, str]:

@@ -48,12 +48,13 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """An evaluator process; `calls` run in order, one at a time."""
+    """An evaluator process; `calls` run in order, one at a time. It is warm once a call came back."""
 
     actor: Any
     node: Node
     name: str
     ready: bool = False
+    warm: bool = False
     calls: deque[Call] = field(default_factory=deque)
 
     @property

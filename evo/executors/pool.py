@@ -181,6 +181,7 @@ class WorkerPool:
             worker.name = f"{reply.host}:{reply.pid}"
             self._build_crashes = 0
         else:
+            worker.warm = True
             events.append(Answered(call.tag, worker, reply))
             if reply.leaked and not worker.calls:
                 self.incidents["worker leaked"] += 1

@@ -34,6 +34,9 @@ SHORTEST_CALL_SECONDS = 0.003
 LONGEST_HOLD_SECONDS = 0.02
 """So long may little work be held back for more to join it."""
 
+WARM_ALLOWANCE_SECONDS = 2.0
+"""Added to the deadline of a call to a worker that has answered before: a busy machine may be slow to start it."""
+
 _DEPTH = 2
 _FIRST_GUESS = 256
 _MEMORY = 0.3  # weight of the newest call in the running mean of seconds a request
@@ -55,7 +58,8 @@ class RayExecutor:
         limits: see `Limits`.
         import_roots: directories that mapped functions need before `start`; a recipe's own are used after it.
         gpus_per_worker: a share of a GPU a worker; then there are as many workers as fit.
-        allowance_s: added to the deadline of each call.
+        allowance_s: added to the deadline of a worker's first calls, which compile and fill caches;
+            `WARM_ALLOWANCE_SECONDS` at most once one came back.
         patience: see `Patience`.
 
     Raises:
@@ -79,7 +83,9 @@ class RayExecutor:
             raise ExecutorError(f"{wanted} workers", 'give a positive number or "auto"')
         self._owned = connect(address, wanted)
         self._ships = address is not None
-        self._allowance_s = allowance_s
+        # A user who sets a short limit has cheap evaluations, and would wait for each bisection of a hang.
+        short = self.limits.timeout_s is not None and self.limits.timeout_s < 2.0
+        self._allowance_s = min(allowance_s, 3.0) if short else allowance_s
         self._pool = WorkerPool(wanted, self.limits, gpus_per_worker, patience)
         self._ledger = Ledger(self.limits.attempts, self.limits.timeout_s)
         self._fresh: deque[Piece] = deque()
@@ -227,7 +233,8 @@ class RayExecutor:
 
     def _send(self, worker: Worker, job: Job, alone: bool) -> None:
         payload = pickle.dumps([pack_requests(piece.requests) for piece in job], pickle.HIGHEST_PROTOCOL)
-        allowed = seconds_allowed(self.limits.timeout_s, sum(piece.size for piece in job), self._allowance_s)
+        allowance = min(self._allowance_s, WARM_ALLOWANCE_SECONDS) if worker.warm else self._allowance_s
+        allowed = seconds_allowed(self.limits.timeout_s, sum(piece.size for piece in job), allowance)
         self._pool.send(worker, "run", payload, job, allowed, alone)
 
     # The rest of the contract -----------------------------------------------------------------------------------
