@@ -42,7 +42,7 @@ class LionOptions:
     probe_task: str | None = "digits_mlp"
     probe_steps: int = 40
     probe_hurdle: float | None = 0.5
-    screen_hurdle: float | None = 0.7
+    screen_hurdle: float | None = 0.85
     hurdle_after: int = 50
     length_objective: bool = False
     mutation: MutationOptions = field(default_factory=MutationOptions)

@@ -31,9 +31,9 @@ class Lion(BaseSpace[Program]):
     Options = LionOptions
     options: LionOptions
     defaults: Mapping[str, Any] = {
-        "strategy": {"name": "regularized", "options": {"population": 500, "tournament": 5, "initial": "seed"}},
+        "strategy": {"name": "regularized", "options": {"population": 300, "tournament": 8, "initial": "seed"}},
         "budget": {"proposals": 20_000},
-        "loop": {"chunk": 64, "lag": 256, "block": 32},
+        "loop": {"chunk": 64, "lag": 256, "block": 32, "span": 256},
         "report": {"candidates": 3, "seeds": 5},
     }
 

@@ -76,7 +76,7 @@ def test_options_shape_rungs_and_objectives() -> None:
     space = Lion(LionOptions(probe_hurdle=None, replicates=3, length_objective=True))
     assert [(rung.name, rung.replicates, rung.hurdle) for rung in space.rungs] == [
         ("probe", 1, None),
-        ("screen", 1, 0.7),
+        ("screen", 1, 0.85),
         ("search", 3, None),
     ]
     assert [objective.name for objective in space.objectives] == ["loss", "length"]
