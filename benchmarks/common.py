@@ -68,7 +68,7 @@ def own_process(module: str, *arguments: str, timeout: float | None = None) -> d
     """Run `python -m module arguments` and return the JSON of its last line.
 
     A contender in a process of its own: what one imports, caches or leaks does not touch the next. Where it fails,
-    the result is {"error": last line of stderr}.
+    the result is {"error": the last lines of stderr}.
     """
     variables = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(
@@ -76,7 +76,7 @@ def own_process(module: str, *arguments: str, timeout: float | None = None) -> d
         cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
     if done.returncode:
-        return {"error": (done.stderr.strip() or "no message").splitlines()[-1][:300]}
+        return {"error": " ".join((done.stderr.strip() or "no message").splitlines()[-3:])[-500:]}
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 

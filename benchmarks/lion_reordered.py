@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.lion.tasks import load
+from search_spaces.lion.tasks.base import Task
 
 SPEC = "benchmarks.lion_reordered:{task}__{number}"
 
@@ -26,10 +27,9 @@ class Reordered:
     def __init__(self, task: str, number: int) -> None:
         self._task = load(task)
         self._number = number
+        for member in Task.__annotations__:
+            setattr(self, member, getattr(self._task, member))
         self.name = f"{self._task.name}__{number}"
-        self.segments = self._task.segments
-        self.chance = self._task.chance
-        self.metric = self._task.metric
 
     def digest(self) -> str:
         return f"{self._task.digest()}/{self._number}"
