@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tests.kernels import cases
 from tests.kernels.running import run
@@ -90,6 +91,9 @@ TABLE += [(name, (NAN,), NAN) for name in cases.NAMES[6:36] if name not in ("sig
 @pytest.mark.parametrize("kinds", ["trees", "numbers"])
 def test_the_table_of_edges(backend, dtype, kinds):
     """Vectors go by libmvec, numbers by libm, and both must say the same."""
+    interpreted = backend == "triton" and not torch.cuda.is_available()
+    if interpreted and (dtype == np.float32) == (kinds == "numbers"):
+        pytest.skip("interpreted: numbers are float64 in any case, and trees widen to it")
     programs = []
     state = [np.zeros((len(TABLE), 20), dtype) for _ in range(4)]
     schedule = np.zeros(len(TABLE))
