@@ -1,4 +1,4 @@
-"""Promise 3: a candidate that raises, hangs, leaves or leaks costs its own evaluation alone, engine and Ray included."""
+"""Promise 3: a candidate that raises, hangs, leaves or leaks costs its own evaluation alone, with the whole engine."""
 
 from __future__ import annotations
 
