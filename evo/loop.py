@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import time
-from bisect import insort
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from sortedcontainers import SortedList
+
 from evo.equivalence.cache import SharedCache
-from evo.equivalence.identify import Identifier
-from evo.errors import ConfigError, EvaluatorError
+from evo.equivalence.identify import Identifier, Identity
+from evo.errors import ConfigError, EvaluatorError, EvoError
 from evo.genomes import Genomes
 from evo.leaders import Leaders
-from evo.pipeline import Pending, Pipeline
+from evo.pipeline import Failure, Pending, Pipeline
 from evo.run.store import RunStore, dump, pack, unpack
 from evo.seeds import Streams, replicate_seed
 from evo.space import Breed, Reevaluate, SearchSpace, Told
@@ -71,16 +73,19 @@ class Loop:
         self.window_end = 0
         self.functions = 0
         self.last_new = 0
+        self.last_new_told = 0
+        self.finds_late = False
         self.last_snapshot = 0
         self.reached: tuple[float, ...] | None = None
         self.exhausted = False
+        self.telling = False
         self.untold: deque[tuple[int, bool]] = deque()
         self.untold_misses = 0
         self.untold_ids: set[int] = set()
         self.ready: deque[Ready] = deque()
         self.improved = False
         self._hurdles = [r.hurdle for r in space.rungs]
-        self._at_rung: list[list[float]] = [[] for _ in space.rungs]
+        self._at_rung: list[SortedList] = [SortedList() for _ in space.rungs]
         self._tracks_plans = any(h is not None for h in self._hurdles)
         self._plans: dict[tuple[int, int, int], tuple[float | None, ...]] = {}
         self._repeats: dict[int, int] = {}
@@ -120,6 +125,13 @@ class Loop:
             self.window_end = first
             return 0
         thresholds = self.thresholds() if self._tracks_plans else ()
+        if len(proposals) > n:
+            raise ConfigError(
+                f"the strategy made {len(proposals)} proposals where {n} were asked for",
+                "Strategy.ask may return fewer than n proposals, never more",
+            )
+        # Before the journal: what is journaled must be possible to replay.
+        candidates = self.pendings(first, proposals, thresholds)
         if len(proposals) < n:
             self.window_end = first + len(proposals)
         began = time.perf_counter()
@@ -128,7 +140,7 @@ class Loop:
         self.store.commit()
         self.statistics.seconds["store"] += time.perf_counter() - began
         self.next_id = first + len(proposals)
-        self.enter(self.pendings(first, proposals, thresholds))
+        self.enter(candidates)
         if len(proposals) < n:
             self.pipeline.boundary()
         if settings.throughput:
@@ -158,6 +170,7 @@ class Loop:
             if isinstance(p, Breed):
                 c = Pending(i, p.genome, p.parents, p.operator, p.salt)
                 c.thresholds = thresholds
+                c.seen = self.told
             else:
                 c = self._reevaluation(i, p)
             made.append(c)
@@ -165,13 +178,14 @@ class Loop:
 
     def _reevaluation(self, id: int, p: Reevaluate) -> Pending:
         row = self.store.one(
-            "SELECT p.genome, i.function, p.kind FROM proposals p JOIN identities i USING (id) WHERE id=?",
+            "SELECT p.genome, coalesce(l.function, i.function), p.kind FROM proposals p JOIN identities i USING (id)"
+            " LEFT JOIN late_identities l USING (id) WHERE id=?",
             (p.candidate,),
         )
-        if row is None or row[2] != 0:
+        if row is None or row[2] != 0 or not p.replicates:
             raise ConfigError(
-                f"the strategy asked to re-evaluate candidate {p.candidate}, which is no bred candidate told so far",
-                "a Reevaluate must name the id of a Told with an operator other than 'reevaluate'",
+                f"the strategy asked to re-evaluate candidate {p.candidate} on replicates {list(p.replicates)}",
+                "a Reevaluate names the id of a bred candidate that was told, and at least one replicate",
             )
         if p.rung is not None and p.rung not in self.pipeline.rung_index:
             raise ConfigError(
@@ -188,7 +202,7 @@ class Loop:
         """Identify, journal the identities, hand to the pipeline; in id order."""
         bred = [c for c in candidates if c.reevaluate is None]
         began = time.perf_counter()
-        identities = self.identifier.identify([c.id for c in bred], [c.genome for c in bred])
+        identities = self._identify(bred)
         self.statistics.seconds["hashed"] += time.perf_counter() - began
         new: list[tuple[Pending, Any]] = []
         for c, identity in zip(bred, identities, strict=True):
@@ -205,6 +219,28 @@ class Loop:
         rows = [(c.id, c.function, c.source, *aliases_of.get(c.id, nothing), int(c.miss)) for c in candidates]
         self.store.add_identities(rows)
         self.queue(candidates)
+
+    def _identify(self, bred: Sequence[Pending]) -> list[Identity]:
+        """Identities in order; a candidate whose canonical form or fingerprint raises is invalid, and only that one."""
+        try:
+            return self.identifier.identify([c.id for c in bred], [c.genome for c in bred])
+        except EvoError:
+            raise
+        except Exception:
+            faults: dict[int, str] = {}
+            for c in bred:
+                try:
+                    self.space.canonical(c.genome)
+                    self.space.fingerprint([c.genome])
+                except Exception as error:
+                    faults[c.id] = traceback.format_exc()
+                    message = f"{type(error).__name__} while it was identified: {error}"
+                    self.pipeline.failures.append(Failure(c.id, "invalid", message, faults[c.id]))
+            if not faults:
+                raise
+        sound = [c for c in bred if c.id not in faults]
+        found = {i.id: i for i in self.identifier.identify([c.id for c in sound], [c.genome for c in sound])}
+        return [found.get(c.id) or Identity(c.id, -1, "invalid", None, None, None) for c in bred]
 
     def classify(self, c: Pending, function: int, how: str) -> None:
         """New, hit or twin: from told results and structure alone, never from what happens to be finished."""
@@ -232,10 +268,14 @@ class Loop:
         """A repeat under a new salt, or with a laxer hurdle than before, may need evaluation: it counts as a miss."""
         plan = (c.function, c.salt, c.offset)
         known = self._plans.get(plan)
+        if known is None and not c.new and not c.salt and not c.offset:
+            # The plan of the function's first candidate is in the journal; only laxer ones are kept here.
+            known = self._journaled_plan(c.function)
         if known is None:
             if not c.new:
                 c.miss, c.source = True, "evaluated"
-            self._plans[plan] = c.thresholds
+            if c.salt or c.offset:
+                self._plans[plan] = c.thresholds
             return
         laxer = False
         merged = []
@@ -249,6 +289,12 @@ class Loop:
             c.miss = True
             c.source = "evaluated"
             self._plans[plan] = tuple(merged)
+
+    def _journaled_plan(self, function: int) -> tuple[float | None, ...] | None:
+        row = self.store.one("SELECT thresholds, salt FROM proposals WHERE id = ?", (function,))
+        if row is None or row[1] != 0:
+            return None
+        return tuple(json.loads(row[0])) if row[0] else ()
 
     def queue(self, candidates: Sequence[Pending]) -> None:
         """Into the pipeline, with a boundary at every multiple of the span."""
@@ -293,10 +339,7 @@ class Loop:
             values = self._assemble(c)
             extra: Any = result.extra if result is not None else None
             if len(self._at_rung) > 1 and c.rung_values:
-                extra = {
-                    **(extra or {}),
-                    "rungs": [v if v == v and abs(v) != float("inf") else str(v) for v in c.rung_values],
-                }
+                extra = {**(extra or {}), "rungs": c.rung_values}
             behaviour = result.behaviour if result is not None else None
             rows.append((c.id, c.status, c.rung, pack(values) or b"", pack(behaviour), dump(extra) if extra else None))
             observations: tuple[tuple[int, tuple[float, ...]], ...] = ()
@@ -317,11 +360,15 @@ class Loop:
         costs = self.space.costs(c.genome)
         given = iter(values)
         try:
-            return tuple(float(costs[o.name]) if o.cost else next(given) for o in self.space.objectives)
+            merged = tuple(float(costs[o.name]) if o.cost else next(given) for o in self.space.objectives)
         except KeyError as error:
             raise EvaluatorError(
                 f"objective {error} is marked as a cost, but {type(self.space).__name__}.costs does not return it"
             ) from error
+        if any(v != v for v in merged):
+            c.status = "nan"
+            return ()
+        return merged
 
     def _count(self, c: Pending) -> None:
         counts = self.statistics.counts
@@ -333,7 +380,7 @@ class Loop:
                 self.pipeline.audit(c)
         if c.status != "ok" and c.status != "invalid":
             counts[c.status] += 1
-        if c.status == "ok" and c.new and c.rung == len(self._at_rung) - 1:
+        if c.status == "ok" and c.reevaluate is None and c.rung == len(self._at_rung) - 1:
             values = self._assemble(c) if self._has_costs else c.result.values if c.result is not None else ()
             if self.leaders.offer(c.id, c.function, values, c.rung, c.operator, c.parents, c.genome):
                 self.improved = True
@@ -356,6 +403,7 @@ class Loop:
                 done = False
                 break
             batch.append(self._next_ready())
+        self.telling = not done
         self._tell(batch)
         return done
 
@@ -404,15 +452,23 @@ class Loop:
         """What the loop itself learns from a told result: hurdle statistics, target, late hits."""
         if late:
             self.functions -= 1
+            self.finds_late = True
+        elif told.new:
+            self.last_new_told = told.id
         if self._tracks_plans and told.new:
             for values, value in zip(self._at_rung, rung_values, strict=False):
                 if value == value:
-                    insort(values, value)
+                    values.add(value)
         if told.status == "ok" and told.values and told.rung == len(self._at_rung) - 1:
             value = told.values[0]
             sign = -1.0 if self.space.objectives[0].direction == "maximise" else 1.0
             if self.reached is None or value * sign < self.reached[0] * sign:
                 self.reached = told.values
+
+    @property
+    def last_found(self) -> int:
+        """Id of the last candidate that was new to the run; as told, where only an evaluation reveals the identity."""
+        return self.last_new_told if self.finds_late else self.last_new
 
     def thresholds(self) -> tuple[float | None, ...]:
         """The hurdles as they stand now: the quantile of the distinct functions told so far, a rung."""

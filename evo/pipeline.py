@@ -54,10 +54,11 @@ def fold(observations: Sequence[Observation]) -> Folded:
             return Folded(one.status, (), None, one.extra, None, tuple(observations))
     n = len(observations)
     values = tuple(sum(column) / n for column in zip(*(o.values for o in observations), strict=True))
-    behaviour = None
-    if first.behaviour is not None:
-        vectors = [o.behaviour for o in observations if o.behaviour is not None]
-        behaviour = tuple(sum(column) / len(vectors) for column in zip(*vectors, strict=True))
+    vectors = [o.behaviour for o in observations if o.behaviour is not None]
+    if any(v != v for v in values) or len({len(v) for v in vectors}) > 1:
+        # Infinities of both signs have no mean; behaviours of different length have none either.
+        return Folded("nan", (), None, first.extra, None, tuple(observations))
+    behaviour = tuple(sum(column) / len(vectors) for column in zip(*vectors, strict=True)) if vectors else None
     return Folded("ok", values, behaviour, first.extra, first.fingerprint, tuple(observations))
 
 
@@ -65,7 +66,7 @@ class Pending:
     """A candidate on its way from the journal to its commit."""
 
     __slots__ = ("done", "extra", "function", "genome", "id", "imported", "miss", "new", "offset", "operator",
-                 "parents", "reevaluate", "result", "rung", "rung_values", "salt", "seeds", "source", "status",
+                 "parents", "reevaluate", "result", "rung", "rung_values", "salt", "seeds", "seen", "source", "status",
                  "thresholds")  # fmt: skip
 
     def __init__(self, id: int, genome: Any, parents: tuple[int, ...], operator: str, salt: int) -> None:
@@ -83,6 +84,7 @@ class Pending:
         self.imported: int | None = None
         self.reevaluate: Reevaluate | None = None
         self.seeds: tuple[int, ...] = ()
+        self.seen = 0
         self.rung = 0
         self.result: Folded | None = None
         self.rung_values: tuple[float, ...] = ()
@@ -122,6 +124,7 @@ class Pipeline:
         self._older: dict[Any, Folded] = {}
         self._limit = memory_limit
         self._waiting: dict[Any, list[Pending]] = {}
+        self._faults: dict[Any, tuple[int, Folded]] = {}
         self._lines: list[deque[Pending | Boundary]] = [deque() for _ in self.rungs]
         self._open: list[list[tuple[Any, Request]]] = [[] for _ in self.rungs]
         self._keys: dict[int, tuple[Any, ...]] = {}
@@ -201,6 +204,10 @@ class Pipeline:
             return
         seeds = c.seeds or self.seeds(c.rung, c.salt, c.offset)
         name = self.rungs[c.rung].name
+        if c.reevaluate is None and not self.arrival_order:
+            c.result = self._shared_fault(c, key, name, seeds)
+            if c.result is not None:
+                return
         if c.id < self.stored_below or c.function != c.id or c.imported is not None:
             found = self.store.observations(c.function, name, seeds, c.id if c.reevaluate is not None else 0)
             if found is None and c.imported is not None and self.cache is not None and c.reevaluate is None:
@@ -216,6 +223,20 @@ class Pipeline:
         block.append((key, Request(c.id, c.genome, name, seeds)))
         if len(block) >= self.block:
             self._submit_open(c.rung)
+
+    def _shared_fault(self, c: Pending, key: Any, rung: str, seeds: tuple[int, ...]) -> Folded | None:
+        """A time-out is shared by twins alone: those asked before it was told. Later ids are tried afresh."""
+        known = self._faults.get(key)
+        if known is None and c.function < self.stored_below:
+            row = self.store.one(
+                "SELECT max(request) FROM observations WHERE function=? AND rung=? AND seed=? AND request != 0"
+                " AND request <= ? AND status IN ('timeout', 'quarantined')", (c.function, rung, seeds[0], c.id)
+            )  # fmt: skip
+            if row is not None and row[0] is not None:
+                found = self.store.observations(c.function, rung, seeds, row[0])
+                if found is not None:
+                    known = self._faults[key] = (max(0, row[0]), fold(found))
+        return known[1] if known is not None and known[0] >= c.seen else None
 
     def _remember(self, key: Any, folded: Folded) -> Folded:
         if len(self._view) >= self._limit:
@@ -281,16 +302,19 @@ class Pipeline:
             first = waiters[0]
             apart = first.reevaluate is not None or folded.status in UNCACHED
             rows += self.store.add_observations(
-                first.function, request.rung, request.seeds, request.id if apart else 0, outcome.observations
+                first.function, request.rung, request.seeds, (request.id or -1) if apart else 0, outcome.observations
             )
             self.statistics.evaluated(outcome.seconds, self.rung_index[request.rung])
             resolved.append((waiters, folded))
-            if folded.status not in UNCACHED and first.reevaluate is None:
+            if folded.status in UNCACHED and first.reevaluate is None:
+                if len(self._faults) >= self._limit:
+                    self._faults = {k: f for k, f in self._faults.items() if f[0] >= self._order[0].seen}
+                self._faults[key] = (first.id, folded)
+            elif first.reevaluate is None:
                 self._remember(key, folded)
             if folded.status not in ("ok", "invalid"):
-                self.failures.append(
-                    Failure(first.id, folded.status, outcome.observations[0].message, outcome.traceback)
-                )
+                message = next((o.message for o in outcome.observations if o.message), "")
+                self.failures.append(Failure(first.id, folded.status, message, outcome.traceback))
         self.store.write_observations(rows, evaluations)
         for waiters, folded in resolved:
             for c in waiters:

@@ -37,6 +37,8 @@ def pending_from(loop: Loop, row: Sequence[Any]) -> Pending:
     c = Pending(id, loop.genomes.decode(id, genome), tuple(json.loads(parents)), operator, salt)
     if thresholds:
         c.thresholds = tuple(json.loads(thresholds))
+    asked = loop.store.one("SELECT told FROM chunks WHERE first_id <= ? ORDER BY first_id DESC LIMIT 1", (id,))
+    c.seen = asked[0] if asked else 0
     return c
 
 
@@ -163,6 +165,8 @@ def _restore_identities(loop: Loop) -> dict[int, int]:
 def _restore_told(loop: Loop) -> None:
     """Counters and the leaderboard from all commits."""
     counts = loop.statistics.counts
+    row = loop.store.one("SELECT count(*), coalesce(sum(1 - agrees), 0) FROM audits")
+    counts["audits"], counts["audit_disagreements"] = row or (0, 0)
     last = len(loop.space.rungs) - 1
     leaders = Leaders(loop.space.objectives)
     for id, function, source, status, rung, values, later, kind in loop.store.rows(
@@ -176,8 +180,8 @@ def _restore_told(loop: Loop) -> None:
             counts[source] += 1
         if status not in ("ok", "invalid"):
             counts[status] += 1
-        if status == "ok" and function == id and not late and rung == last and kind == 0:
-            leaders.offer(id, function, unpack(values), rung, "", (), None)
+        if status == "ok" and rung == last and kind == 0:
+            leaders.offer(id, later if later is not None else function, unpack(values), rung, "", (), None)
     for item in leaders._items + leaders._front:
         told = loop.fetch([item.id])[0]
         loop.leaders.offer(item.id, item.function, item.values, item.rung, told.operator, told.parents, told.genome)
@@ -220,8 +224,15 @@ def _restore_pending(loop: Loop, offsets: dict[int, int]) -> None:
         untold = [i for i in range(loop.next_id) if i not in told_ids]
     else:
         untold = list(range(loop.told, loop.next_id))
-    if not untold:
-        return
+    if untold:
+        _reenter(loop, offsets, untold)
+    if loop.settings.audit:
+        _restore_audits(loop, offsets)
+    store.commit()
+
+
+def _reenter(loop: Loop, offsets: dict[int, int], untold: list[int]) -> None:
+    store = loop.store
     low, high = untold[0], untold[-1] + 1
     wanted = set(untold)
     misses = dict(store.rows("SELECT id, miss FROM identities WHERE id >= ? AND id < ?", (low, high)))
@@ -257,12 +268,9 @@ def _restore_pending(loop: Loop, offsets: dict[int, int]) -> None:
         loop.queue(identified)
     if fresh:
         loop.enter(fresh)
-    if loop.settings.audit:
-        _restore_audits(loop)
-    loop.store.commit()
 
 
-def _restore_audits(loop: Loop) -> None:
+def _restore_audits(loop: Loop, offsets: dict[int, int]) -> None:
     """Audits that were due and had not come back."""
     rows = loop.store.rows(
         "SELECT i.id, i.function, c.rung, c.status FROM identities i JOIN commits c USING (id)"
@@ -275,6 +283,7 @@ def _restore_audits(loop: Loop) -> None:
         assert row is not None
         c = pending_from(loop, row)
         c.function, c.source, c.rung, c.status = function, "structural", rung, status
+        c.offset = offsets.get(id, 0)
         found = loop.store.observations(
             function, loop.space.rungs[rung].name, loop.pipeline.seeds(rung, c.salt, c.offset)
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from evo.config import Config
 from evo.executors.base import Executor
 from evo.run.store import RunStore, dump
+from evo.space import SearchSpace
 from evo.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ OBSERVE_EVERY_S = 0.25
 STATUS_EVERY_S = 1.0
 TIMELINE_POINTS = 400
 LEADERS = 50
+
+
+def summary_of(space: SearchSpace[Any], genome: Any) -> str:
+    """One line; a space that cannot describe a genome must not end its run."""
+    try:
+        return space.summary(genome)
+    except Exception as error:
+        return f"(summary failed: {type(error).__name__}: {error})"
 
 
 class StatusBoard:
@@ -100,13 +109,13 @@ class StatusBoard:
         for name, share in self._shares().items():
             if share >= 1.0 and (name != "wall" or loop.next_id >= loop.window_end):
                 return f"budget.{name}"
-        if budget.target is not None and loop.reached is not None:
+        if budget.target is not None and loop.reached is not None and not loop.telling:
             better = loop.reached[0] >= budget.target
             if loop.space.objectives[0].direction == "minimise":
                 better = loop.reached[0] <= budget.target
             if better:
                 return "budget.target"
-        if budget.stall is not None and loop.next_id - loop.last_new - 1 >= budget.stall:
+        if budget.stall is not None and loop.next_id - loop.last_found - 1 >= budget.stall:
             return "budget.stall"
         return ""
 
@@ -250,7 +259,7 @@ class StatusBoard:
         self._summaries = {i: s for i, s in self._summaries.items() if i in kept}
         for leader in leaders:
             if leader.id not in self._summaries:
-                self._summaries[leader.id] = loop.space.summary(leader.genome)
+                self._summaries[leader.id] = summary_of(loop.space, leader.genome)
         self.status["leaders"] = [
             {
                 "id": leader.id,

@@ -8,7 +8,7 @@ from pathlib import Path
 import xxhash
 
 PARTS = {
-    "chunks": "SELECT told, window_end FROM chunks GROUP BY told, window_end ORDER BY MIN(first_id)",
+    "chunks": "SELECT told, MIN(first_id) FROM chunks GROUP BY told, window_end ORDER BY MIN(first_id)",
     "proposals": "SELECT * FROM proposals ORDER BY id",
     "identities": "SELECT * FROM identities ORDER BY id",
     "late_identities": "SELECT * FROM late_identities ORDER BY id",
@@ -25,7 +25,7 @@ def journal_parts(path: Path) -> dict[str, str]:
     since a traceback may name a worker.
     """
     database = path / "run.db" if path.is_dir() else path
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection = sqlite3.connect(database.absolute().as_uri() + "?mode=ro", uri=True)
     try:
         parts = {}
         for name, query in PARTS.items():

@@ -45,8 +45,18 @@ def unpack(blob: bytes | None) -> tuple[float, ...]:
 
 
 def dump(value: Any) -> str:
-    """Compact JSON text, the same bytes for equal values in every process."""
-    return orjson.dumps(value).decode()
+    """Compact JSON text, the same bytes for equal values in every process.
+
+    orjson writes infinities and NaN as null and refuses integers above 64 bits; such values take the slower way, which
+    writes them as `json.loads` reads them back.
+    """
+    try:
+        text = orjson.dumps(value).decode()
+        if "null" not in text:
+            return text
+    except TypeError:
+        pass
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def file_system_of(path: Path) -> str:
