@@ -12,9 +12,11 @@ import json
 import os
 import platform
 import secrets
+import shlex
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -35,7 +37,7 @@ from evo.resume import restore
 from evo.run.lock import RunLock
 from evo.run.store import RunStore, decode_observation
 from evo.seeds import Streams
-from evo.space import Preparation, SearchSpace
+from evo.space import Observation, Preparation, SearchSpace
 from evo.statistics import Statistics
 from evo.status import StatusBoard
 from evo.strategies import build_strategy
@@ -186,7 +188,7 @@ class Search:
     @property
     def resume_command(self) -> str:
         """What to type to go on with this run."""
-        return f"evo resume {self.path}"
+        return f"evo resume {shlex.quote(str(self.path))}"
 
     def run(self, observer: Observer | None = None) -> RunResult:
         """Run to the end of a budget, or until `stop`.
@@ -198,15 +200,16 @@ class Search:
             EvoError: of the kind that fits; what was stored before it is safe, and `evo resume` goes on.
         """
         if self._path is None:
+            self._strategy(self._space())  # what is wrong with either should leave no folder behind
             self._path = self._create_folder()
         with RunLock(self._path) as lock:
-            store = RunStore(self._path / "run.db", create=not self._resumed)
+            if not self._resumed:
+                self._create_store()
+            store = RunStore(self._path / "run.db")
             session: Session | None = None
             board = StatusBoard(self.config, self._path, store, observer)
             executor: Executor | None = None
             try:
-                if not self._resumed:
-                    self._write_meta(store)
                 board.begin()
                 executor = self._make_executor()
                 session = self._open_session(store, lock, board, executor)
@@ -223,6 +226,7 @@ class Search:
                 self._resumed = True
                 raise
             finally:
+                self._stop = False
                 if executor is not None:
                     executor.close()
                 if session is not None and session.cache is not None:
@@ -236,16 +240,38 @@ class Search:
         name = config.name or f"{short}-{stamp}-{secrets.token_hex(2)}"
         path = Path(config.runs_dir) / name
         try:
-            path.mkdir(parents=True)
-        except FileExistsError:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"runs_dir: the folder {path} cannot be made: {error.strerror or error}",
+                "choose a runs_dir that is a folder you may write to",
+            ) from error
+        if (path / "run.db").exists():
             raise RunExistsError(
                 f"there is a run named {name} in {config.runs_dir} already",
                 f"`evo resume {path}` goes on with it; choose another --name for a new one",
-            ) from None
+            )
+        if config.identity.cache is not None:
+            # A resume may come from another working directory.
+            cache = str(Path(config.identity.cache).expanduser().absolute())
+            config = config.model_copy(update={"identity": config.identity.model_copy(update={"cache": cache})})
+            self.config = config
         (path / "config.yaml").write_text(to_yaml(config))
         if self._given is not None:
             (path / "config.src.yaml").write_text(self._given)
         return path
+
+    def _create_store(self) -> None:
+        """run.db appears whole, with its configuration, or not at all: a kill before leaves the name free."""
+        partial = self.path / "run.db.new"
+        for name in ("run.db.new", "run.db.new-wal", "run.db.new-shm"):
+            (self.path / name).unlink(missing_ok=True)
+        store = RunStore(partial, create=True)
+        try:
+            self._write_meta(store)
+        finally:
+            store.close()
+        partial.replace(self.path / "run.db")
 
     def _write_meta(self, store: RunStore) -> None:
         space = self._space()
@@ -294,7 +320,7 @@ class Search:
             (self.path / "config.yaml").write_text(to_yaml(config))
         statistics = board.statistics
         cache = self._open_cache(store, namespace)
-        folder = Path(config.runs_dir) / ".prepared" / space.name
+        folder = self.path.parent / ".prepared" / space.name
         folder.mkdir(parents=True, exist_ok=True)
         prepared = space.prepare(Preparation(folder, executor.map, board.preparing))
         roots = import_roots_of(config.space)
@@ -438,7 +464,13 @@ class Search:
         if not settings.candidates or not leaders or self._stop:
             return
         s.board.reporting()
-        rows = s.space.report([leader.genome for leader in leaders], list(range(settings.seeds)), s.prepared)
+        try:
+            rows = s.space.report([leader.genome for leader in leaders], list(range(settings.seeds)), s.prepared)
+        except Exception as error:
+            # The search itself is whole; what went wrong after it is said, and does not undo it.
+            s.board.status["report_error"] = f"{type(error).__name__}: {error}"
+            s.store.add_event("report failed", traceback=traceback.format_exc())
+            return
         for row in rows:
             index = row.pop("genome_index", None)
             row["candidate"] = leaders[index].id if index is not None else None
@@ -462,8 +494,8 @@ def replay(path: Path | str, candidate: int) -> dict[str, Any]:
     try:
         config = stored_config(store)
         row = store.one(
-            "SELECT p.genome, p.salt, i.function, c.rung, p.kind FROM proposals p JOIN identities i USING (id)"
-            " LEFT JOIN commits c USING (id) WHERE id=?",
+            "SELECT p.genome, p.salt, i.function, c.rung, p.kind, c.status FROM proposals p"
+            " JOIN identities i USING (id) LEFT JOIN commits c USING (id) WHERE id=?",
             (candidate,),
         )
         if row is None or row[4] == 1:
@@ -472,20 +504,33 @@ def replay(path: Path | str, candidate: int) -> dict[str, Any]:
             )
         space: SearchSpace[Any] = build_space(config.space, config.options)
         genome = Genomes(space, store).decode(candidate, row[0])
-        rung = space.rungs[max(0, row[3] if row[3] is not None else 0)]
+        reached = row[3] if row[3] is not None else 0
+        if row[5] not in ("ok", "stopped", None):
+            reached += 1  # a failed candidate keeps the rung before the one it failed at
+        rung = space.rungs[min(max(0, reached), len(space.rungs) - 1)]
         seeds = tuple(replicate_seed(rung.name, k, row[1]) for k in range(rung.replicates))
         stored = store.observations(row[2], rung.name, seeds)
+        if stored is None:
+            stored = store.observations(row[2], rung.name, seeds, candidate or -1)
     finally:
         store.close()
-    folder = Path(config.runs_dir) / ".prepared" / space.name
+    folder = path.parent / ".prepared" / space.name
     folder.mkdir(parents=True, exist_ok=True)
     prepared = space.prepare(Preparation(folder, lambda f, items: [f(i) for i in items], lambda *_: None))
     evaluator = space.evaluator(prepared)
     began = time.perf_counter()
-    found = evaluator.evaluate([Request(candidate, genome, rung.name, seeds)])[0]
+    try:
+        found = evaluator.evaluate([Request(candidate, genome, rung.name, seeds)])[0]
+    except Exception as error:
+        found = [Observation((), "failed", message=f"{type(error).__name__}: {error}")] * len(seeds)
+        trace = traceback.format_exc()
+    else:
+        trace = ""
+        found = [o._replace(status="nan") if o.status == "ok" and any(v != v for v in o.values) else o for o in found]
     seconds = time.perf_counter() - began
     same = stored is not None and all(
-        a.status == b.status and agrees(a.values, b.values) for a, b in zip(stored, found, strict=True)
+        a.status == b.status and (a.status != "ok" or agrees(a.values, b.values))
+        for a, b in zip(stored, found, strict=True)
     )
     return {
         "id": candidate,
@@ -496,6 +541,7 @@ def replay(path: Path | str, candidate: int) -> dict[str, Any]:
         "status": found[0].status,
         "agrees": same if stored is not None else None,
         "seconds": seconds,
+        "traceback": trace,
     }
 
 

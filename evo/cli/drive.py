@@ -136,6 +136,10 @@ def _print_end(reader: Any, result: RunResult, space: Any, exported: Path | None
         best: Mapping[str, Any] = leaders[0]
         click.echo("\n" + heading(f"winner #{best['id']}") + f", {value_words(best['values'], objectives)}")
         click.echo(indented(space.describe(decode_genome(space, reader.genome(int(best["id"])), reader.genome))))
+    if result.status.get("report_error"):
+        click.echo(
+            f"\nthe held-out evaluation failed: {result.status['report_error']} (its traceback is in the events)"
+        )
     held = held_out_table(reader.reports())
     if held:
         click.echo("\n" + heading("held-out evaluation") + " (never told to the search)")

@@ -195,8 +195,9 @@ def sparkline(values: Sequence[float], maximise: bool = False, width: int = 24) 
         [finite[round(i * (len(finite) - 1) / (width - 1))] for i in range(width)] if len(finite) > width else finite
     )
     low, high = min(points), max(points)
-    scale = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(SPARKS[round((v - low if maximise else high - v) * scale)] for v in points)
+    span = high / 2 - low / 2  # halves, since the whole may overflow
+    heights = ((v / 2 - low / 2 if maximise else high / 2 - v / 2) / span if span else 0.0 for v in points)
+    return "".join(SPARKS[round(height * (len(SPARKS) - 1))] for height in heights)
 
 
 def _leaders(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -40,6 +40,8 @@ def command(run: str, candidate: str, runs_dir: str | None, as_json: bool) -> in
         for seed, before, now in zip(found["seeds"], stored, found["found"], strict=True)
     ]
     click.echo(table(("seed", "stored", "found now"), rows))
+    if found["traceback"]:
+        click.echo(found["traceback"].rstrip())
     if agrees is None:
         click.echo("nothing is stored to compare with")
     else:

@@ -289,7 +289,7 @@ class RunReader(ReadOnlyDatabase):
                     strict=True,
                 )
             )
-            for row in self.rows(query, (function, candidate))
+            for row in self.rows(query, (function, candidate or -1))
         ]
 
     def evaluations(self, candidate: int | None = None) -> Iterator[Evaluation]:

@@ -95,8 +95,8 @@ def _offsets(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 def _mild(rng: np.random.Generator) -> Fixture:
-    """Ten steps of gradients between 0.001 and 0.5, drifting, an element in six zero. The fractions go down
-    to where a cosine of some hundred steps ends: programs that compare `lr` with a small constant part ways there alone."""
+    """Ten steps of gradients between 0.001 and 0.5, drifting, an element in six zero. The fractions go down to
+    where a cosine of some hundred steps ends: programs that compare `lr` with a small constant part ways there."""
     steps, sizes = 10, (1, 5, 10)
     scale = np.repeat([0.2, 0.05, 0.005], sizes)
     drift = rng.standard_normal(sum(sizes))
