@@ -19,7 +19,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "elites": {
         "options": {"noise": 0.5, "behaviour": 2, "functions": 300, "sleep_s": 0.002},
-        "strategy": {"name": "truncation", "options": {"salt": "generation", "population": 60, "elites": 4}},
+        "strategy": {
+            "name": "truncation",
+            "options": {"population": 50, "parents": 5, "elites": 4, "replicates": 3, "salt": "generation"},
+        },
         "budget": {"proposals": 400},
     },
 }
@@ -28,7 +31,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", params=list(SETTINGS))
 def inline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
     folder = tmp_path_factory.mktemp(request.param)
-    return request.param, parts(run(folder, "inline", **SETTINGS[request.param]))
+    result = run(folder, "inline", **SETTINGS[request.param])
+    if request.param == "elites":
+        ((again, salts),) = query(result, "SELECT sum(kind), count(DISTINCT salt) FROM proposals")
+        assert again > 20
+        assert salts > 5
+    else:
+        assert query(result, "SELECT count(*) FROM commits WHERE status = 'stopped'")[0][0] > 30
+    return request.param, parts(result)
 
 
 def on_ray(cluster: Any, workers: int) -> dict[str, Any]:

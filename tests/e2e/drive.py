@@ -22,7 +22,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "elites": {
         "options": {"noise": 0.5, "functions": 500, "sleep_s": 0.0003},
-        "strategy": {"name": "truncation", "options": {"salt": "generation"}},
+        "strategy": {
+            "name": "truncation",
+            "options": {"population": 50, "parents": 5, "elites": 4, "replicates": 3, "salt": "generation"},
+        },
     },
     "throughput": {
         "options": {"functions": 300, "sleep_s": 0.0003},

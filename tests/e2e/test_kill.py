@@ -55,6 +55,11 @@ def whole_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for setting in ("hurdle", "elites"):
         assert finish(drive(folder, setting, setting)) == 0
         found[setting] = folder / setting
+    ((again, salts),) = query(found["elites"], "SELECT sum(kind), count(DISTINCT salt) FROM proposals")
+    assert again > 20
+    assert salts > 5
+    assert query(found["hurdle"], "SELECT count(*) FROM commits WHERE status = 'stopped'")[0][0] > 30
+    assert query(found["hurdle"], "SELECT count(*) FROM audits")[0][0] > 5
     found["throughput"] = found["hurdle"]
     return found
 

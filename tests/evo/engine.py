@@ -10,6 +10,8 @@ from evo.run.journal import journal_parts
 from evo.search import RunResult, Search
 
 NOOP = "evo.testing.noop:NoOpSpace"
+ELITES = {"population": 50, "parents": 5, "elites": 4, "replicates": 3}
+"""Options of the truncation algorithm with which 600 candidates make eleven generations, each with re-evaluations."""
 
 
 def make(folder: Path, name: str, space: str = NOOP, **sections: Any) -> Search:

@@ -20,7 +20,7 @@ from evo.errors import (
 from evo.run.lock import RunLock
 from evo.run.store import RunStore
 from evo.search import Search, replay
-from tests.evo.engine import make, parts, query, run, stop_after
+from tests.evo.engine import ELITES, make, parts, query, run, stop_after
 
 MANY_HITS = {"alphabet": 400, "functions": 90}
 SETTINGS = {
@@ -32,11 +32,11 @@ SETTINGS = {
     "audit": {"options": MANY_HITS, "identity": {"audit": 0.3}},
     "elites": {
         "options": {"noise": 0.5, "behaviour": 2},
-        "strategy": {"name": "truncation", "options": {}},
+        "strategy": {"name": "truncation", "options": ELITES},
     },
     "elites salted": {
         "options": {"noise": 0.5, "functions": 500},
-        "strategy": {"name": "truncation", "options": {"salt": "generation"}},
+        "strategy": {"name": "truncation", "options": {**ELITES, "salt": "generation"}},
     },
     "pareto": {"options": {"objectives": 2, "cost": True}, "strategy": {"name": "nsga2", "options": {}}},
     "random": {"strategy": {"name": "random", "options": {}}},
