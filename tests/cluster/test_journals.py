@@ -61,7 +61,7 @@ def test_a_node_killed_on_the_way_does_not_change_the_journal(
     tmp_path: Path, ray_cluster: Any, inline: tuple[str, dict[str, str]]
 ) -> None:
     setting, expected = inline
-    settings = {**SETTINGS[setting], "options": {**SETTINGS[setting]["options"], "sleep_s": 0.04}}
+    settings = {**SETTINGS[setting], "options": {**SETTINGS[setting]["options"], "sleep_s": 0.025}}
     node = ray_cluster.add_node(2)
     search = make(tmp_path, "killed", **settings, executor=on_ray(ray_cluster, 4))
     killed = threading.Event()

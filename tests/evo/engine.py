@@ -52,9 +52,9 @@ def stop_after(search: Search, proposals: int) -> RunResult:
         evo.search.StatusBoard.budget_reached = original  # type: ignore[method-assign]
 
 
-def parts(result: RunResult) -> dict[str, str]:
+def parts(result: RunResult | Path) -> dict[str, str]:
     """The journal's digests, table by table."""
-    return journal_parts(result.path)
+    return journal_parts(result.path if isinstance(result, RunResult) else result)
 
 
 def query(result: RunResult | Path, statement: str) -> list[tuple[Any, ...]]:
