@@ -150,12 +150,6 @@ static int FN(apply)(REAL *w, const REAL *update, REAL s, long n) {
     return bad;
 }
 
-static int FN(not_finite)(const REAL *v, long n) {
-    int bad = 0;
-    LOOP(bad |= !(M(fabs)(v[i]) <= REAL_MAX);)
-    return bad;
-}
-
 /* --- one pass over one program's parameters ----------------------------------------------------------------------- */
 
 typedef struct {
@@ -212,10 +206,10 @@ static void FN(run)(const FN(frame) *f, const int32_t *code, const int32_t *end,
     }
 }
 
-/* New slots, then weights; not 0 where one of them is no longer finite. */
+/* New slots, then weights; not 0 where a weight is no longer finite. What a slot holds is the program's own business:
+ * programs of one weight trajectory must stay equal, however they write their state. */
 static int FN(finish)(const FN(frame) *f, const int32_t *outputs, int n_slots, long n) {
     long whole = (n + LANES - 1) & -LANES;
-    int bad = 0;
     for (int k = 0; k < n_slots; k++) {
         REAL *slot = f->in[2 + k];
         const REAL *value = FN(vector)(f, outputs[1 + k]);
@@ -224,10 +218,9 @@ static int FN(finish)(const FN(frame) *f, const int32_t *outputs, int n_slots, l
         } else if (value != slot) {
             FN(unary)(OP_COPY, slot, value, whole);
         }
-        bad |= FN(not_finite)(slot, whole);
     }
     const REAL *update = FN(vector)(f, outputs[0]);
-    return bad | FN(apply)(f->in[0], update, update ? 0 : (REAL)FN(number)(f, outputs[0]), whole);
+    return FN(apply)(f->in[0], update, update ? 0 : (REAL)FN(number)(f, outputs[0]), whole);
 }
 
 /* The block at [offset, offset + n) of one tensor. A last group that is not whole is worked on in copies, filled up
@@ -287,7 +280,7 @@ static int FN(pass)(FN(frame) *f, REAL *const *rows, REAL *pads, int n_in, const
 /* One step of every program, in place; returns 0, or 1 where memory could not be had.
  *
  * header, phases, code, constants: kernels/programs/packing.py. weights, gradients, slots[k]: (n_programs, n_parameters).
- * schedule: (n_programs,). active: rows to work on; finite: out, 1 where weights and slots stayed finite. */
+ * schedule: (n_programs,). active: rows to work on; finite: out, 1 where weights stayed finite. */
 int FN(optimizer_step)(long n_programs, long n_parameters, int n_tensors, const int64_t *segments, const int32_t *header,
                        const int32_t *phases, const int32_t *code, const double *constants, REAL *weights,
                        REAL *gradients, REAL *const *slots, int n_slots, const double *schedule, const uint8_t *active,

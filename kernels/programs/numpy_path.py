@@ -116,14 +116,12 @@ class _Machine:
                 self._scalar(spaces, *line)
             for line in phase.tree:
                 self._tree(spaces, *line)
-        finite = True
         for slot, operand in zip(rows[2:], plan.slots, strict=True):
             value = self._operand(spaces, operand)
             if value is not slot:
                 slot[...] = value
-            finite = finite and bool(np.isfinite(slot).all())
         rows[0] -= self._operand(spaces, plan.update)
-        return finite and bool(np.isfinite(rows[0]).all())
+        return bool(np.isfinite(rows[0]).all())
 
     def _scalar(self, spaces: list[list], opcode: int, destination: int, a: int, b: int, _: int) -> None:
         x = spaces[space(a)][index(a)]

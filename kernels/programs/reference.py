@@ -20,7 +20,7 @@ Hook = Callable[[Tensor, str], Tensor]
 
 
 class Step(NamedTuple):
-    """What a step gives: new tensors (n_parameters,), and whether weights and slots are all finite."""
+    """What a step gives: new tensors (n_parameters,), and whether the weights are all finite."""
 
     update: Tensor
     weights: Tensor
@@ -62,7 +62,7 @@ def reference_step(
     if disturb is not None:
         update, *new_slots = (disturb(tensor, "") for tensor in (update, *new_slots))
     new_weights = weights - update
-    finite = all(bool(torch.isfinite(tensor).all()) for tensor in (new_weights, *new_slots))
+    finite = bool(torch.isfinite(new_weights).all())
     return Step(update, new_weights, new_slots, finite)
 
 

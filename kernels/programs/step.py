@@ -41,8 +41,8 @@ def optimizer_step(
         active: (n_programs,) bool; rows that are False are left as they are. None: all rows.
 
     Returns:
-        (n_programs,) bool: True where the row was worked on and its weights and slots are all finite. Numpy array, or
-        torch tensor on the device of CUDA arguments.
+        (n_programs,) bool: True where the row was worked on and its weights are all finite, whatever its slots hold.
+        Numpy array, or torch tensor on the device of CUDA arguments.
 
     Raises:
         KernelError: arrays that do not fit together.

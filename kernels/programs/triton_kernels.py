@@ -339,7 +339,6 @@ def tree_kernel(
                 z = _tree(operand, at, mask, w, g, s0, s1, s2, s3, full, stride, r0, r1, r2, r3, r4, r5, r6, r7)
                 if (operand >> 16) >= SPACE_NUMBERS:
                     z = nothing + _number(operand, mine, n_tensors, tensor).to(nothing.dtype)
-                wrong |= ((z - z) != 0.0).to(tl.int32)
                 if k == 0:
                     tl.store(s0 + at, z, mask=mask)
                 elif k == 1:

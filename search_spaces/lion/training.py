@@ -50,7 +50,7 @@ class Optimizers(Protocol):
         self, number: int, weights: np.ndarray, gradients: np.ndarray, slots: list[np.ndarray], fraction: float,
         segments: np.ndarray,
     ) -> np.ndarray:  # fmt: skip
-        """Step `number` (from 0), in place on weights (N, P) and slots; returns (N,) bool: whether all is finite."""
+        """Step `number` (from 0), in place on weights (N, P) and slots; returns (N,) bool: whether all weights are finite."""
 
     def take(self, rows: np.ndarray) -> Optimizers:
         """Those of some rows."""
@@ -87,7 +87,7 @@ class Trained(NamedTuple):
     Attributes:
         loss: (N,) float64 on the judged split at the end; +inf where it diverged.
         metric: (N,) float64, the task's metric; 0 where it diverged.
-        diverged_at: (N,) int64: the step at which weights or state ceased to be finite, or the loss was found above the
+        diverged_at: (N,) int64: the step at which weights ceased to be finite, or the loss was found above the
             limit; -1 where neither happened.
         curve: (points, N) float64 losses on the judged split on the way, NaN after divergence; (0, N) if not asked for.
         curve_steps: the steps after which they were taken.

@@ -145,10 +145,12 @@ def test_clipping_bounds_the_norm_and_leaves_small_gradients_alone(backend):
 @pytest.mark.parametrize("place", [0, 15, 16, 19])
 def test_one_value_that_is_not_finite_is_reported(backend, bad, place):
     state = cases.random_state(np.random.default_rng(1), 3, [0, 20])
-    state[3][1, place] = bad  # a slot that is passed through
+    state[1][1, place] = bad
+    state[3][2, place] = bad  # a slot that is passed through, and never read, changes no weight
     program = cases.assemble("return g, v1, v2")
-    _, finite = run([program] * 3, state, 1.0, [0, 20], backend)
+    found, finite = run([program] * 3, state, 1.0, [0, 20], backend)
     np.testing.assert_array_equal(finite, [True, False, True])
+    np.testing.assert_array_equal(found[2][2, place], bad)
 
 
 def test_overflow_to_infinity_in_the_weights_is_reported(backend):

@@ -103,3 +103,26 @@ def test_columns_are_laid_out_as_the_fixtures_say() -> None:
     assert np.isfinite(found.values).all()
     assert found.bits.min() >= 12
     assert found.bits.max() == 32
+
+
+def test_a_program_is_judged_by_its_weights_not_by_what_its_state_overflows_to() -> None:
+    """Programs of one weight trajectory share a value, so their state may not decide which of them has diverged."""
+    from search_spaces.lion.tasks import load
+    from search_spaces.lion.training import Course, Programs, train
+
+    plain = Program.parse("update = mul(g, 0.05)")
+    clipped = Program.parse(
+        "t = add(v1, 4.0)\nv1 = mul(t, t)\nt = reciprocal(t)\nt = min(t, 1.0)\nt = sign(t)\nt = max(t, 1.0)\n"
+        "update = mul(g, 0.05)\nupdate = mul(update, t)"
+    )
+    assert merged(plain, clipped)
+    trained = train(
+        load("digits_mlp"), Programs([lowered(plain), lowered(clipped)], None), 5, Course(20, 32, "constant")
+    )
+    assert trained.diverged_at.tolist() == [-1, -1]
+    assert trained.loss[0] == trained.loss[1]
+
+
+def test_programs_that_part_at_the_end_of_a_schedule_alone_are_told_apart() -> None:
+    switch = ADAMW.replace("lr = mul(lr, 0.001)", "lr = max(lr, 0.004)\nlr = mul(lr, 0.001)")
+    assert not merged(adamw(), Program.parse(switch))
