@@ -50,7 +50,7 @@ class Optimizers(Protocol):
         self, number: int, weights: np.ndarray, gradients: np.ndarray, slots: list[np.ndarray], fraction: float,
         segments: np.ndarray,
     ) -> np.ndarray:  # fmt: skip
-        """Step `number` (from 0), in place on weights (N, P) and slots; returns (N,) bool: whether all weights are finite."""
+        """Step `number` (from 0), in place on weights (N, P) and slots; (N,) bool: whether all weights are finite."""
 
     def take(self, rows: np.ndarray) -> Optimizers:
         """Those of some rows."""
