@@ -147,6 +147,28 @@ def test_what_the_cache_gave_stays_given_over_sessions(tmp_path: Path) -> None:
     assert result.status["counts"]["imported"] == whole.status["counts"]["imported"] > 40
 
 
+def test_a_repeat_evaluated_afresh_keeps_its_own_seeds_over_sessions(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "options": {**MANY_HITS, "noise": 0.3},
+        "identity": {"forget": 2},
+        "loop": {"chunk": 5, "lag": 40, "block": 16, "span": 40, "snapshot_every": 100},
+        "budget": {"proposals": 300},
+    }
+    whole = run(tmp_path, "whole", **settings)
+    cut = make(tmp_path, "cut", **settings)
+    waiting = 0
+    for stop in (97, 105, 122, 146, 163, 190, 205, 230):
+        result = stop_after(cut, stop)
+        waiting += query(
+            result,
+            "SELECT count(*) FROM identities i LEFT JOIN commits c USING (id)"
+            " WHERE c.id IS NULL AND i.miss AND i.function != i.id",
+        )[0][0]
+        cut = Search.open(result.path)
+    assert waiting > 5
+    assert parts(cut.run()) == parts(whole)
+
+
 def test_infinities_in_genomes_and_extras_survive(tmp_path: Path) -> None:
     settings = {"space": f"{HERE}:Unbounded"}
     whole = run(tmp_path, "whole", **settings)

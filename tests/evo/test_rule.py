@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evo.executors.base import Block
+from evo.executors.inline import InlineExecutor
 from evo.search import RunResult, Search
 from tests.evo.engine import make, parts, query, run, stop_after
 from tests.evo.odd_spaces import HERE
@@ -168,3 +171,26 @@ def test_a_repeat_that_clears_a_lower_hurdle_goes_where_its_first_did_not_and_le
     best = sorted({(struct.unpack("<d", vals)[0], function) for function, vals in rows})
     assert [(x["values"][0], x["function"]) for x in result.leaders] == best[:50]
     assert {function for (function,) in further} & {x["function"] for x in result.leaders}
+
+
+@pytest.mark.parametrize("name", ["hits", "hurdle"])
+def test_blocks_close_when_full_and_at_every_multiple_of_the_span(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    blocks: list[list[tuple[str, int]]] = []
+    submit = InlineExecutor.submit
+
+    def watch(self: InlineExecutor, given: Sequence[Block]) -> None:
+        blocks.extend([(r.rung, r.id) for r in block.requests] for block in given)
+        submit(self, given)
+
+    monkeypatch.setattr(InlineExecutor, "submit", watch)
+    loop = {"chunk": 16, "lag": 40, "block": 7, "span": 24, "snapshot_every": 100}
+    result = run(tmp_path, "run", **{**CASES[name], "loop": loop})
+    assert {len(block) for block in blocks} >= {7, 1}
+    assert max(len(block) for block in blocks) == 7
+    assert all(len({(rung, id // 24) for rung, id in block}) == 1 for block in blocks)
+    for rung in {block[0][0] for block in blocks}:
+        ids = [id for block in blocks if block[0][0] == rung for _, id in block]
+        assert ids == sorted(ids)
+    assert sum(map(len, blocks)) == query(result, "SELECT count(*) FROM evaluations")[0][0]
