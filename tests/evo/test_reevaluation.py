@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from evo.pipeline import fold
 from evo.seeds import replicate_seed
+from evo.space import Observation
 from evo.testing.noop import NoOpEvaluator, NoOpOptions
 from tests.evo.engine import ELITES, query, run
 
@@ -86,3 +88,13 @@ def test_a_repeat_under_another_salt_is_a_miss_and_is_evaluated(tmp_path: Path) 
         assert (source == "evaluated") == first
     assert query(result, "SELECT count(*) FROM observations WHERE request = 0") == [(len(seen),)]
     assert len(seen) > 150
+
+
+def test_replicates_are_folded_to_means_and_a_failure_stands_for_all() -> None:
+    one = Observation((1.0, float("inf")), "ok", (0.0, 4.0))
+    two = Observation((4.0, 2.0), "ok", (1.0, 8.0))
+    found = fold([one, two])
+    assert (found.status, found.values, found.behaviour) == ("ok", (2.5, float("inf")), (0.5, 6.0))
+    assert fold([one, Observation((), "failed", message="x"), two])[:3] == ("failed", (), None)
+    assert fold([one, two._replace(values=(4.0, float("-inf")))])[:3] == ("nan", (), None)
+    assert fold([one, two._replace(behaviour=(1.0,))]).status == "nan"
