@@ -157,8 +157,13 @@ class Search:
         store = RunStore(path / "run.db")
         try:
             old = stored_config(store)
+            elapsed = float(store.status().get("elapsed_s", 0.0))
         finally:
             store.close()
+        if any(o.replace(" ", "").startswith("budget.wall=+") for o in overrides) and old.budget.wall is not None:
+            # "+10m" means ten more minutes from here, though draining and reporting took some beyond the budget.
+            wall = max(old.budget.wall, elapsed)
+            old = old.model_copy(update={"budget": old.budget.model_copy(update={"wall": wall})})
         config = override_config(old, overrides) if overrides else old
         changes = defining_changes(old, config)
         if changes and not force:

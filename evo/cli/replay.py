@@ -25,8 +25,11 @@ def command(run: str, candidate: str, runs_dir: str | None, as_json: bool) -> in
     path = resolve_run(run, runs_dir)
     with RunReader(path) as reader:
         chosen = reader.resolve(candidate)
+        status = reader.candidate(chosen)["status"]
     from evo.search import replay
 
+    if status in ("timeout", "quarantined"):
+        click.echo(f"#{chosen} was recorded as {status}: it may hang, or end this process without a word", err=True)
     found = replay(path, chosen)
     agrees = found["agrees"]
     if as_json:

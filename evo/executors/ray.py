@@ -34,6 +34,9 @@ SHORTEST_CALL_SECONDS = 0.003
 LONGEST_HOLD_SECONDS = 0.02
 """So long may little work be held back for more to join it."""
 
+PATIENCE_FACTOR = 30.0
+"""The others of a call may take so many times the mean so far. A call cut too early is only tried again in pieces."""
+
 WARM_ALLOWANCE_SECONDS = 2.0
 """Added to the deadline of a call to a worker that has answered before: a busy machine may be slow to start it."""
 
@@ -234,7 +237,12 @@ class RayExecutor:
     def _send(self, worker: Worker, job: Job, alone: bool) -> None:
         payload = pickle.dumps([pack_requests(piece.requests) for piece in job], pickle.HIGHEST_PROTOCOL)
         allowance = min(self._allowance_s, WARM_ALLOWANCE_SECONDS) if worker.warm else self._allowance_s
-        allowed = seconds_allowed(self.limits.timeout_s, sum(piece.size for piece in job), allowance)
+        size, mean = sum(piece.size for piece in job), self._seconds_per_request
+        allowed = seconds_allowed(self.limits.timeout_s, size, allowance)
+        if mean is not None and self.limits.timeout_s is not None:
+            # One request may take the whole limit; that all of them do is not to be waited for.
+            usual = min(self.limits.timeout_s, PATIENCE_FACTOR * mean)
+            allowed = self.limits.timeout_s + allowance + (size - 1) * usual
         self._pool.send(worker, "run", payload, job, allowed, alone)
 
     # The rest of the contract -----------------------------------------------------------------------------------

@@ -131,6 +131,9 @@ class Ledger:
             middle = len(job) // 2
             return [job[:middle], job[middle:]], []
         (piece,) = job
+        if piece.size > 1 and fault.cause == "deadline":
+            # Each halving would wait for the limit again: one by one, the guilty alone does.
+            return [(Piece(piece.block, at, at + 1),) for at in range(piece.start, piece.stop)], []
         if piece.size > 1:
             middle = piece.start + piece.size // 2
             return [(Piece(piece.block, piece.start, middle),), (Piece(piece.block, middle, piece.stop),)], []

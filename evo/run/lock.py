@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from evo.errors import RunLockedError
+from evo.errors import RunLockedError, UsageError
 
 
 class RunLock:
@@ -27,7 +27,12 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write in {folder}: {error.strerror or error}", "a run writes to its folder; reading works"
+            ) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
