@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import secrets
 import shlex
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +26,22 @@ from evo.equivalence.identify import Identifier
 from evo.errors import ConfigError, EvoError, RunExistsError, RunNotFoundError
 from evo.executors import make_executor
 from evo.executors.base import EvaluatorRecipe, Executor, Limits
-from evo.genomes import Genomes
 from evo.loop import Loop, LoopSettings
+from evo.origin import git_commit, stored_config, versions
 from evo.pipeline import Pipeline
 from evo.registry import build_space, import_roots_of, worker_fingerprint
+from evo.replay import replay
 from evo.resume import restore
 from evo.run.lock import RunLock
 from evo.run.store import RunStore, decode_observation
 from evo.seeds import Streams
-from evo.space import Observation, Preparation, SearchSpace
+from evo.space import Preparation, SearchSpace
 from evo.statistics import Statistics
 from evo.status import StatusBoard
 from evo.strategies import build_strategy
 from evo.strategies.base import Strategy
+
+__all__ = ["RunResult", "Search", "replay"]
 
 Observer = Callable[[dict[str, Any]], None]
 OBSERVE_EVERY_S = 0.2
@@ -481,104 +481,6 @@ class Search:
             row["candidate"] = leaders[index].id if index is not None else None
         s.store.replace_reports(rows)
         s.store.commit()
-
-
-def replay(path: Path | str, candidate: int) -> dict[str, Any]:
-    """Evaluate one candidate again in this process, on the rung and seeds its run used, and compare.
-
-    Returns:
-        {"id", "rung", "seeds", "stored": [values a seed], "found": [values a seed], "agrees", "status", "seconds"}.
-    """
-    from evo.equivalence.audit import agrees
-    from evo.errors import CandidateNotFoundError
-    from evo.seeds import replicate_seed
-    from evo.space import Request
-
-    path = Path(path)
-    store = RunStore(path / "run.db")
-    try:
-        config = stored_config(store)
-        row = store.one(
-            "SELECT p.genome, p.salt, i.function, c.rung, p.kind, c.status FROM proposals p"
-            " JOIN identities i USING (id) LEFT JOIN commits c USING (id) WHERE id=?",
-            (candidate,),
-        )
-        if row is None or row[4] == 1:
-            raise CandidateNotFoundError(
-                f"run {path.name} has no bred candidate {candidate}", f"`evo show {path}` lists the best ones"
-            )
-        space: SearchSpace[Any] = build_space(config.space, config.options)
-        genome = Genomes(space, store).decode(candidate, row[0])
-        reached = row[3] if row[3] is not None else 0
-        if row[5] not in ("ok", "stopped", None):
-            reached += 1  # a failed candidate keeps the rung before the one it failed at
-        rung = space.rungs[min(max(0, reached), len(space.rungs) - 1)]
-        seeds = tuple(replicate_seed(rung.name, k, row[1]) for k in range(rung.replicates))
-        stored = store.observations(row[2], rung.name, seeds)
-        if stored is None:
-            stored = store.observations(row[2], rung.name, seeds, candidate or -1)
-    finally:
-        store.close()
-    folder = path.parent / ".prepared" / space.name
-    folder.mkdir(parents=True, exist_ok=True)
-    prepared = space.prepare(Preparation(folder, lambda f, items: [f(i) for i in items], lambda *_: None))
-    evaluator = space.evaluator(prepared)
-    began = time.perf_counter()
-    try:
-        found = evaluator.evaluate([Request(candidate, genome, rung.name, seeds)])[0]
-    except Exception as error:
-        found = [Observation((), "failed", message=f"{type(error).__name__}: {error}")] * len(seeds)
-        trace = traceback.format_exc()
-    else:
-        trace = ""
-        found = [o._replace(status="nan") if o.status == "ok" and any(v != v for v in o.values) else o for o in found]
-    seconds = time.perf_counter() - began
-    same = stored is not None and all(
-        a.status == b.status and (a.status != "ok" or agrees(a.values, b.values))
-        for a, b in zip(stored, found, strict=True)
-    )
-    return {
-        "id": candidate,
-        "rung": rung.name,
-        "seeds": list(seeds),
-        "stored": None if stored is None else [list(o.values) for o in stored],
-        "found": [list(o.values) for o in found],
-        "status": found[0].status,
-        "agrees": same if stored is not None else None,
-        "seconds": seconds,
-        "traceback": trace,
-    }
-
-
-def stored_config(store: RunStore) -> Config:
-    """The configuration a run was made with, as last resumed."""
-    return Config.model_validate_json(json.dumps(store.meta()["config"]), strict=True)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what affects a result."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("evo-search", "numpy", "torch", "ray", "xxhash", "optuna", "deap"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
-
-
-def git_commit() -> str | None:
-    """The commit of the source tree (with "+dirty" where it was changed), or None outside one."""
-    root = Path(__file__).resolve().parent.parent
-    try:
-        commit = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+dirty" if dirty else "")
 
 
 def _flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
