@@ -77,7 +77,6 @@ class Loop:
         self.finds_late = False
         self.last_snapshot = 0
         self.reached: tuple[float, ...] | None = None
-        self.exhausted = False
         self.telling = False
         self.untold: deque[tuple[int, bool]] = deque()
         self.untold_misses = 0

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from evo.equivalence.audit import agrees, relative_difference
 from evo.equivalence.cache import SharedCache
 from evo.executors.base import Block, Completed, Executor, Outcome
-from evo.run.store import RunStore, pack, unpack
+from evo.run.store import RunStore, pack
 from evo.seeds import replicate_seed
 from evo.space import Observation, Reevaluate, Request, SearchSpace, Status
 from evo.statistics import Statistics
@@ -65,7 +65,7 @@ def fold(observations: Sequence[Observation]) -> Folded:
 class Pending:
     """A candidate on its way from the journal to its commit."""
 
-    __slots__ = ("done", "extra", "function", "genome", "id", "imported", "miss", "new", "offset", "operator",
+    __slots__ = ("done", "function", "genome", "id", "imported", "miss", "new", "offset", "operator",
                  "parents", "reevaluate", "result", "rung", "rung_values", "salt", "seeds", "seen", "source", "status",
                  "thresholds")  # fmt: skip
 
@@ -89,7 +89,6 @@ class Pending:
         self.result: Folded | None = None
         self.rung_values: tuple[float, ...] = ()
         self.status: Status = "ok"
-        self.extra: Any = None
         self.done = False
 
 
@@ -416,4 +415,4 @@ class Pipeline:
         return iter(self._order)
 
 
-__all__ = ["Boundary", "Folded", "Pending", "Pipeline", "fold", "unpack"]
+__all__ = ["Boundary", "Folded", "Pending", "Pipeline", "fold"]

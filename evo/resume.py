@@ -11,10 +11,10 @@ from typing import Any
 
 from evo.errors import DamagedRunError, ReplayMismatchError
 from evo.leaders import Leaders
-from evo.loop import HITS, Loop
+from evo.loop import Loop
 from evo.pipeline import Pending, fold
 from evo.run.store import RunStore, unpack
-from evo.space import Breed, Reevaluate, SearchSpace
+from evo.space import Reevaluate, SearchSpace
 
 PAGE = 2000
 
@@ -292,4 +292,4 @@ def _restore_audits(loop: Loop, offsets: dict[int, int]) -> None:
             loop.pipeline.audit(c)
 
 
-__all__ = ["HITS", "Breed", "restore"]
+__all__ = ["restore"]

@@ -44,8 +44,6 @@ from evo.strategies.base import Strategy
 __all__ = ["RunResult", "Search", "replay"]
 
 Observer = Callable[[dict[str, Any]], None]
-OBSERVE_EVERY_S = 0.2
-STATUS_EVERY_S = 1.0
 POLL_S = 0.2
 ERROR_FILES = 1000
 

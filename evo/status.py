@@ -231,7 +231,6 @@ class StatusBoard:
 
     def _executor_status(self, executor: Executor) -> None:
         state = executor.state()
-        now = time.monotonic()
         self._busy[0] += state.busy
         self._busy[1] += max(1, state.workers)
         self.status["executor"] = {
@@ -244,7 +243,6 @@ class StatusBoard:
         }
         if self._busy[1] > 400 * max(1, state.workers):
             self._busy = [self._busy[0] / 2, self._busy[1] / 2]
-        del now
 
     def _eta(self, shares: dict[str, float], elapsed: float) -> float | None:
         this = time.monotonic() - self._began
