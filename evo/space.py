@@ -238,6 +238,76 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate(Generic[G]):
+    """A candidate of a run as `SearchSpace.refine` gets it.
+
+    Attributes:
+        id: candidate id.
+        genome: the genome.
+        values: one float an objective, natural direction, as the search knew them.
+    """
+
+    id: int
+    genome: G
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement(Generic[G]):
+    """What `SearchSpace.refine` may use: what a finished (or still running) search found, and a place to work in.
+
+    Attributes:
+        folder: RUN/refined; whatever is written there survives a kill, and the next call goes on from it.
+        leaders: the best distinct functions of the run, best first.
+        history: those that were the best of the search so far, in order of their ids: the course of the search.
+        seed: the run's.
+        prepared: what `prepare` gave.
+        map: `map(function, items)` over the executor's workers, in order; `function` must be picklable.
+        progress: `progress(done, total, what)`.
+    """
+
+    folder: Path
+    leaders: Sequence[Candidate[G]]
+    history: Sequence[Candidate[G]]
+    seed: int
+    prepared: Any
+    map: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+    progress: Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Refined(Generic[G]):
+    """What `SearchSpace.refine` gives back.
+
+    Attributes:
+        genome: the one that was selected and refined.
+        candidate: the id of the leader that it came from.
+        steps: what was done to it, a line each, for people.
+        evidence: JSON: figures behind the choice and behind each step (values, seeds, intervals).
+    """
+
+    genome: G
+    candidate: int
+    steps: tuple[str, ...]
+    evidence: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What `SearchSpace.judge` gives back.
+
+    Attributes:
+        text: for the terminal: a table and a verdict.
+        data: JSON: all that the text and the figures are made from.
+        figures: for the page that `evo judge` writes.
+    """
+
+    text: str
+    data: Json
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """A picture a space adds to the report.
 
@@ -388,6 +458,22 @@ class BaseSpace(Generic[G]):
         One row a (name, task): {"name", "task", "metric", "values": [one a seed], "genome_index" or None}.
         """
         return []
+
+    def refine(self, work: Refinement[G]) -> Refined[G]:
+        """What turns a search's leaders into a result: selection on work that the search never saw, tuning,
+        simplification. Called by `evo refine`, again after a kill; not every space has it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} refines nothing: its leaders are its results")
+
+    def judge(self, modules: Sequence[Path], settings: Mapping[str, Any], work: Preparation) -> Judgement:
+        """Exported modules beside tuned baselines, on held-out work. Called by `evo judge`; not every space has it.
+
+        Args:
+            modules: exported Python files.
+            settings: of the space's own; it raises ConfigError for those it does not know.
+            work: where its files go (content-addressed: what is there is not done again), workers, progress.
+        """
+        raise NotImplementedError(f"{type(self).__name__} judges nothing")
 
 
 def decode_genome(space: SearchSpace[Any], value: Json, load: Callable[[int], Json]) -> Any:
