@@ -13,7 +13,7 @@ The life of a candidate:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -264,6 +264,8 @@ class Refinement(Generic[G]):
         prepared: what `prepare` gave.
         map: `map(function, items)` over the executor's workers, in order; `function` must be picklable.
         progress: `progress(done, total, what)`.
+        settings: of the space's own (`evo refine --set`); it raises ConfigError for those it does not know. `--quick`
+            gives "quick": True.
     """
 
     folder: Path
@@ -273,6 +275,7 @@ class Refinement(Generic[G]):
     prepared: Any
     map: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
     progress: Callable[[int, int, str], None]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +286,8 @@ class Refined(Generic[G]):
         genome: the one that was selected and refined.
         candidate: the id of the leader that it came from.
         steps: what was done to it, a line each, for people.
-        evidence: JSON: figures behind the choice and behind each step (values, seeds, intervals).
+        evidence: JSON: figures behind the choice and behind each step (values, seeds, intervals). A "table" in it,
+            {"title", "headers", "rows"}, is printed.
     """
 
     genome: G
