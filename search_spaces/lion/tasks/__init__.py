@@ -15,8 +15,16 @@ TASKS: Mapping[str, str] = {
     "digits_mlp": "search_spaces.lion.tasks.digits:DigitsMLP",
     "digits_conv": "search_spaces.lion.tasks.digits:DigitsConv",
     "characters": "search_spaces.lion.tasks.characters:Characters",
+    "fashion_mlp": "search_spaces.lion.tasks.fashion:FashionMLP",
+    "fashion_conv": "search_spaces.lion.tasks.fashion:FashionConv",
+    "transformer": "search_spaces.lion.tasks.transformer:Transformer",
+    "fashion_mlp_10x": "search_spaces.lion.tasks.fashion:FashionMLP10x",
+    "fashion_conv_10x": "search_spaces.lion.tasks.fashion:FashionConv10x",
+    "transformer_10x": "search_spaces.lion.tasks.transformer:Transformer10x",
+    "fashion_mlp_100x": "search_spaces.lion.tasks.fashion:FashionMLP100x",
+    "transformer_100x": "search_spaces.lion.tasks.transformer:Transformer100x",
 }
-"""The tasks that ship with the space."""
+"""The tasks that ship with the space: first those of the search, then selection's, 10 and 100 times larger."""
 
 
 def load(name: str) -> Task:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gzip
-import importlib.resources
 import math
 from collections import Counter
 from typing import NamedTuple
@@ -12,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
+from search_spaces.data import texts
 from search_spaces.lion.tasks import layers
 from search_spaces.lion.tasks.base import generator
 
-TEXT = "python_tutorial.txt.gz"
+TEXT = "python_tutorial"
 SYMBOLS = 64
 CONTEXT = 4
 CHUNK = 2048
@@ -36,8 +35,7 @@ class Places(NamedTuple):
 def windows() -> dict[str, np.ndarray]:
     """Windows (places, 5) int64 of symbols by split, none of which crosses a chunk's border. The 63 most frequent
     characters have a symbol of their own; all others share the last."""
-    packed = importlib.resources.files("search_spaces.lion.data").joinpath(TEXT).read_bytes()
-    text = gzip.decompress(packed).decode()
+    text = texts.text(TEXT)
     frequent = sorted(Counter(text).items(), key=lambda item: (-item[1], item[0]))[: SYMBOLS - 1]
     table = {character: symbol for symbol, (character, _) in enumerate(frequent)}
     symbols = np.fromiter((table.get(character, SYMBOLS - 1) for character in text), np.int64, len(text))
@@ -68,7 +66,7 @@ def judged(split: str) -> Places:
 class Characters:
     """Four embedded characters (8 numbers each) -> 32 ReLU -> 64 symbols: 3,680 weights in five tensors.
 
-    The text is the Python tutorial (see `data/NOTICE.md`).
+    The text is the Python tutorial (see `search_spaces/data/NOTICE.md`).
     """
 
     name = "characters"

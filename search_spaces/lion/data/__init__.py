@@ -1,1 +1,0 @@
-"""Data that the space ships: its sources and licences are in NOTICE.md beside it."""
