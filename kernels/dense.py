@@ -14,7 +14,9 @@ an axis that a library may reorder are written as matrix products of one network
 short, is a loop over classes (also five times faster than `torch.log_softmax` on 10 classes: spec/platform.md has
 the figures for the products).
 
-CPU arrays go through numpy, whose matrix product beats `torch.bmm` on small layers; CUDA tensors through torch.
+CPU arrays go through C (`kernels/mlp`: one network at a time, whole in the cache), or, where no compiler is found,
+through numpy, whose matrix product beats `torch.bmm` on small layers; CUDA tensors through torch. The paths agree to
+rounding, and `kernels.digest()` tells them apart.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kernels import dispatch, mlp
 from kernels.errors import KernelError
 
 # Bounds the temporaries to the third-level cache. A chunk costs some 100 us of calls: with 1 MiB, 15% more time.
@@ -47,7 +50,9 @@ def mlp_segments(sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
 
 
-def mlp_loss_and_gradient(weights: Any, x: Any, y: Any, sizes: Sequence[int], gradient_out: Any) -> Any:
+def mlp_loss_and_gradient(
+    weights: Any, x: Any, y: Any, sizes: Sequence[int], gradient_out: Any, backend: str | None = None
+) -> Any:
     """Mean cross-entropy of N networks on one batch, and its gradient.
 
     Args:
@@ -56,6 +61,7 @@ def mlp_loss_and_gradient(weights: Any, x: Any, y: Any, sizes: Sequence[int], gr
         y: (B,) int64 class labels in [0, sizes[-1]).
         sizes: widths from input to output.
         gradient_out: (N, P), written in place: d loss[n] / d weights[n].
+        backend: of CPU arrays: "c", "numpy", or None for the best one that is there.
 
     Returns:
         (N,) losses in nats, of the dtype and kind of `weights`. A network that diverged has a NaN or infinite loss;
@@ -69,18 +75,18 @@ def mlp_loss_and_gradient(weights: Any, x: Any, y: Any, sizes: Sequence[int], gr
         return _torch_loss_and_gradient(weights, x, y, sizes, gradient_out)
     arrays = _numpy(weights), _numpy(x), _numpy(y), sizes, _numpy(gradient_out)
     _check(*arrays)
-    losses = _numpy_loss_and_gradient(*arrays)
+    losses = (mlp.loss_and_gradient if _compiled(backend, sizes) else _numpy_loss_and_gradient)(*arrays)
     return torch.from_numpy(losses) if isinstance(weights, torch.Tensor) else losses
 
 
-def mlp_evaluate(weights: Any, x: Any, y: Any, sizes: Sequence[int]) -> tuple[Any, Any]:
+def mlp_evaluate(weights: Any, x: Any, y: Any, sizes: Sequence[int], backend: str | None = None) -> tuple[Any, Any]:
     """Mean cross-entropy (nats) and accuracy (0 to 1) of N networks on one set of examples; arguments as above.
 
     Returns:
         losses (N,) and accuracies (N,), of the dtype and kind of `weights`. NaN logits count as wrong.
     """
     _check(weights, x, y, sizes, None)
-    logits = mlp_logits(weights, x, sizes)
+    logits = mlp_logits(weights, x, sizes, backend)
     if isinstance(logits, torch.Tensor) and logits.device.type != "cpu":
         right = (logits.argmax(-1) == y) & ~torch.isnan(logits).any(-1)
         return _torch_softmax_loss(logits, y)[0], right.to(logits.dtype).mean(-1)
@@ -91,17 +97,25 @@ def mlp_evaluate(weights: Any, x: Any, y: Any, sizes: Sequence[int]) -> tuple[An
     return (torch.from_numpy(results[0]), torch.from_numpy(results[1])) if isinstance(logits, torch.Tensor) else results
 
 
-def mlp_logits(weights: Any, x: Any, sizes: Sequence[int]) -> Any:
+def mlp_logits(weights: Any, x: Any, sizes: Sequence[int], backend: str | None = None) -> Any:
     """Outputs of N networks before the softmax: (N, B, sizes[-1]), of the dtype and kind of `weights`."""
     if isinstance(weights, torch.Tensor) and weights.device.type != "cpu":
         _check(weights, x, None, sizes, None)
         return _torch_forward(_views(weights, sizes), x)[-1]
     weights_array, inputs = _numpy(weights), _numpy(x)
     _check(weights_array, inputs, None, sizes, None)
+    if _compiled(backend, sizes):
+        outputs = mlp.logits(weights_array, inputs, sizes)
+        return torch.from_numpy(outputs) if isinstance(weights, torch.Tensor) else outputs
     logits = np.empty((len(weights_array), len(inputs), sizes[-1]), weights_array.dtype)
     for rows in _chunks(len(weights_array), len(inputs), sizes, weights_array.itemsize):
         logits[rows] = np.swapaxes(_numpy_forward(_views(weights_array[rows], sizes), inputs)[-1], -1, -2)
     return torch.from_numpy(logits) if isinstance(weights, torch.Tensor) else logits
+
+
+def _compiled(backend: str | None, sizes: Sequence[int]) -> bool:
+    """Whether the C path is taken; networks of more than 16 layers are numpy's."""
+    return dispatch.choose(backend, "cpu", ("c", "numpy")) == "c" and len(sizes) - 1 <= mlp.MAX_LAYERS
 
 
 def _numpy(array: Any) -> np.ndarray:

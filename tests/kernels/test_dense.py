@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from kernels import dense
+from kernels import backends, dense
 from kernels.errors import KernelError
 
-SIZES = [(64, 32, 10), (7, 5, 3, 2), (3, 4), (5, 1, 1, 3)]
+SIZES = [(64, 32, 10), (7, 5, 3, 2), (3, 4), (5, 1, 1, 3), (9, 17, 33)]
 
 
 def problem(sizes, candidates, batch=17, dtype=np.float64, seed=0):
@@ -42,10 +42,16 @@ def torch_path(weights, x, y, sizes, gradient):
     return dense._torch_loss_and_gradient(*arrays, sizes, torch.from_numpy(gradient)).numpy()
 
 
-PATHS = {"numpy": dense.mlp_loss_and_gradient, "torch": torch_path}
+def path_of(backend):
+    return lambda *arguments: dense.mlp_loss_and_gradient(*arguments, backend=backend)
 
 
-@pytest.mark.parametrize("path", PATHS)
+COMPILED = pytest.mark.skipif(not backends()["c"]["available"], reason="no C compiler")
+CPU = [pytest.param("c", marks=COMPILED), "numpy"]
+PATHS = {"c": path_of("c"), "numpy": path_of("numpy"), "torch": torch_path}
+
+
+@pytest.mark.parametrize("path", [*CPU, "torch"])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_losses_and_gradients_agree_with_autograd(path, sizes):
     weights, x, y = problem(sizes, 4)
@@ -58,35 +64,53 @@ def test_losses_and_gradients_agree_with_autograd(path, sizes):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_a_networks_numbers_do_not_depend_on_what_shares_the_batch(sizes, dtype):
+@pytest.mark.parametrize("backend", CPU)
+def test_a_networks_numbers_do_not_depend_on_what_shares_the_batch(sizes, dtype, backend):
     weights, x, y = problem(sizes, 256, batch=64, dtype=dtype)
     whole = np.empty_like(weights)
-    losses = dense.mlp_loss_and_gradient(weights, x, y, sizes, whole)
-    evaluated = dense.mlp_evaluate(weights, x, y, sizes)
+    losses = dense.mlp_loss_and_gradient(weights, x, y, sizes, whole, backend)
+    evaluated = dense.mlp_evaluate(weights, x, y, sizes, backend)
     rng = np.random.default_rng(1)
     for count in (1, 2, 7, 16, 64, 256):
         rows = rng.permutation(256)[:count]
         part = np.empty_like(weights[rows])
-        part_losses = dense.mlp_loss_and_gradient(weights[rows].copy(), x, y, sizes, part)
+        part_losses = dense.mlp_loss_and_gradient(weights[rows].copy(), x, y, sizes, part, backend)
         np.testing.assert_array_equal(part, whole[rows])
         np.testing.assert_array_equal(part_losses, losses[rows])
-        for found, expected in zip(dense.mlp_evaluate(weights[rows].copy(), x, y, sizes), evaluated, strict=True):
+        for found, expected in zip(
+            dense.mlp_evaluate(weights[rows].copy(), x, y, sizes, backend), evaluated, strict=True
+        ):
             np.testing.assert_array_equal(found, expected[rows])
 
 
-def test_a_diverged_network_leaves_its_neighbours_alone():
+@pytest.mark.parametrize("backend", CPU)
+def test_a_diverged_network_leaves_its_neighbours_alone(backend):
     weights, x, y = problem((7, 5, 3), 6, dtype=np.float32)
     clean = np.empty_like(weights)
-    clean_losses = dense.mlp_loss_and_gradient(weights, x, y, (7, 5, 3), clean)
+    clean_losses = dense.mlp_loss_and_gradient(weights, x, y, (7, 5, 3), clean, backend)
     weights[2] = np.nan
     weights[4] = 1e30
     gradient = np.empty_like(weights)
-    losses = dense.mlp_loss_and_gradient(weights, x, y, (7, 5, 3), gradient)
+    losses = dense.mlp_loss_and_gradient(weights, x, y, (7, 5, 3), gradient, backend)
     others = [0, 1, 3, 5]
     np.testing.assert_array_equal(gradient[others], clean[others])
     np.testing.assert_array_equal(losses[others], clean_losses[others])
     assert np.isnan(losses[2])
-    assert dense.mlp_evaluate(weights, x, y, (7, 5, 3))[1][2] == 0
+    assert dense.mlp_evaluate(weights, x, y, (7, 5, 3), backend)[1][2] == 0
+
+
+@pytest.mark.parametrize("backend", CPU)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_far_logits_and_not_a_number_keep_their_meaning(backend, dtype):
+    """One layer, no bias: the logits are the weights times one input."""
+    logits = np.array([[300.0, 0, -300], [0, 300, 0], [np.nan, 0, 0], [0, np.nan, 0], [np.inf, 0, 0], [1, -np.inf, 0]])
+    weights = np.concatenate([logits, np.zeros((len(logits), 3))], axis=1).astype(dtype)
+    gradient = np.empty_like(weights)
+    x, y = np.ones((1, 1), dtype), np.array([0])
+    losses = dense.mlp_loss_and_gradient(weights, x, y, (1, 3), gradient, backend)
+    np.testing.assert_allclose(losses[[0, 1, 5]], [0, 300, np.log1p(np.exp(-1.0))], rtol=1e-6, atol=1e-30)
+    assert not np.isfinite(losses[2:5]).any()
+    np.testing.assert_allclose(gradient[1, :3], [-1, 1, 0], atol=1e-6)
 
 
 def test_torch_tensors_are_worked_on_in_place_and_return_torch_tensors():
