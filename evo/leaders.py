@@ -1,16 +1,24 @@
-"""The best candidates so far, distinct functions only: by the first objective, or non-dominated first."""
+"""The best candidates so far, distinct functions only: by the first objective, or non-dominated first.
+
+A function that a strategy had evaluated again stands with the mean over all its observations, not with the lucky score
+that brought it here; a hit of it that comes later does, too.
+"""
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from evo.space import Objective
+from evo.pooled import Pooled
+from evo.space import Objective, Told
+
+REMEMBERED = 4096
+"""Functions with pooled scores that are remembered when they have left the board, the latest ones."""
 
 
 class Leader(NamedTuple):
-    """One line of the leaderboard; `key` sorts best first."""
+    """One line of the leaderboard; `key` sorts best first, `replicates` are behind the observed values."""
 
     key: tuple[float, ...]
     id: int
@@ -21,29 +29,44 @@ class Leader(NamedTuple):
     operator: str
     parents: tuple[int, ...]
     genome: Any
+    replicates: int = 1
 
 
 class Leaders:
     """Keeps the best `limit` candidates; with several objectives the non-dominated ones come first.
 
     With one objective an offer that does not qualify costs one comparison.
+
+    Args:
+        objectives: the space's.
+        limit: lines of the board.
+        replicates: replicates behind the values of a first evaluation.
     """
 
-    def __init__(self, objectives: Sequence[Objective], limit: int = 50) -> None:
+    def __init__(self, objectives: Sequence[Objective], limit: int = 50, replicates: int = 1) -> None:
         self._signs = tuple(-1.0 if o.direction == "maximise" else 1.0 for o in objectives)
+        self._observed = tuple(index for index, objective in enumerate(objectives) if not objective.cost)
         self._limit = limit
+        self._replicates = replicates
         self._items: list[Leader] = []
         self._front: list[Leader] = []
         self._bar = float("inf")
+        self._pooled: dict[int, Pooled] = {}  # the longest unchanged first
 
     def offer(self, id: int, function: int, values: tuple[float, ...], rung: int, operator: str,
               parents: tuple[int, ...], genome: Any) -> bool:  # fmt: skip
         """Returns True if it is the new best in the first objective, or joins the front. Values must not be NaN."""
+        replicates = self._replicates
+        if function in self._pooled:
+            pooled = self._pooled[function]
+            if not pooled.mean:
+                return False
+            values, replicates = self._with_mean(values, pooled), pooled.count
         first = values[0] * self._signs[0]
         several = len(self._signs) > 1
         if not several and len(self._items) >= self._limit and first >= self._bar:
             return False
-        key = tuple(v * s for v, s in zip(values, self._signs, strict=True))
+        key = self._key(values)
         for known in self._items:
             if known.function == function:
                 # A hit: the function stands there already; where a cost is an objective, its cheapest form stays.
@@ -51,13 +74,26 @@ class Leaders:
                     return False
                 self._items.remove(known)
                 break
-        item = Leader((*key, id), id, function, values, "ok", rung, operator, parents, genome)
+        item = Leader((*key, id), id, function, values, "ok", rung, operator, parents, genome, replicates)
         best = not self._items or first < self._items[0].key[0]
         if len(self._items) < self._limit or first < self._bar:
             insort(self._items, item, key=lambda leader: leader.key)
-            del self._items[self._limit :]
-            self._bar = self._items[-1].key[0] if len(self._items) >= self._limit else float("inf")
+            self._cut()
         return (several and self._offer_front(item, key)) or best
+
+    def _key(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(v * s for v, s in zip(values, self._signs, strict=True))
+
+    def _with_mean(self, values: tuple[float, ...], pooled: Pooled) -> tuple[float, ...]:
+        """Values with the observed ones replaced; costs are the candidate's own."""
+        found = list(values)
+        for index, value in zip(self._observed, pooled.mean, strict=True):
+            found[index] = value
+        return tuple(found)
+
+    def _cut(self) -> None:
+        del self._items[self._limit :]
+        self._bar = self._items[-1].key[0] if len(self._items) >= self._limit else float("inf")
 
     def _offer_front(self, item: Leader, key: tuple[float, ...]) -> bool:
         for other in self._front:
@@ -69,6 +105,75 @@ class Leaders:
             self._front.sort(key=lambda leader: leader.key)
             del self._front[1:-1:2]
         return True
+
+    # ------------------------------------------------------------------ evaluated again
+
+    def pool(self, function: int, sound: bool, observations: Sequence[tuple[int, tuple[float, ...]]],
+             before: tuple[float, ...]) -> bool:  # fmt: skip
+        """Take in a re-evaluation at the last rung: its function stands with its pooled score from now on.
+
+        Args:
+            function: its function.
+            sound: False: it gave no value, and the function leaves the board.
+            observations: (seed, observed values) pairs.
+            before: as in `Told.before`.
+
+        Returns:
+            Whether a line changed.
+        """
+        pooled = self._pooled.pop(function, None)
+        if pooled is None:
+            pooled = Pooled([before[i] for i in self._observed] if before else (), self._replicates)
+        self._pooled[function] = pooled  # now the latest
+        pooled.failed |= not sound
+        if sound:
+            pooled.add(observations)
+        self._forget()
+        if not any(item.function == function for item in (*self._items, *self._front)):
+            return False
+        self._items = self._rescored(self._items, function)
+        self._cut()
+        if len(self._signs) > 1:
+            front = {item.id: item for item in (*self._rescored(self._front, function), *self._items)}
+            self._front = []
+            for item in sorted(front.values(), key=lambda leader: leader.key):
+                self._offer_front(item, item.key[:-1])
+        return True
+
+    def _rescored(self, items: Sequence[Leader], function: int) -> list[Leader]:
+        """The items with those of a function at their pooled score (or gone, where it has none), sorted."""
+        pooled = self._pooled[function]
+        found = []
+        for item in items:
+            if item.function == function:
+                if not pooled.mean:
+                    continue
+                values = self._with_mean(item.values, pooled)
+                item = item._replace(key=(*self._key(values), item.id), values=values, replicates=pooled.count)
+            found.append(item)
+        return sorted(found, key=lambda leader: leader.key)
+
+    def _forget(self) -> None:
+        if len(self._pooled) > REMEMBERED:
+            standing = {item.function for item in (*self._items, *self._front)}
+            del self._pooled[next(function for function in self._pooled if function not in standing)]
+
+    def holds(self, function: int) -> bool:
+        """Whether the function stands on the board."""
+        return any(item.function == function for item in self._items)
+
+    # ------------------------------------------------------------------ reading
+
+    def complete(self, fetch: Callable[[int], Told]) -> None:
+        """Fill in what was left out when the items were offered: operator, parents and genome, by candidate id."""
+
+        def completed(item: Leader) -> Leader:
+            told = fetch(item.id)
+            return item._replace(operator=told.operator, parents=told.parents, genome=told.genome)
+
+        found = {item.id: completed(item) for item in (*self._items, *self._front)}
+        self._items = [found[item.id] for item in self._items]
+        self._front = [found[item.id] for item in self._front]
 
     @property
     def best(self) -> Leader | None:

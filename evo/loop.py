@@ -28,6 +28,8 @@ from evo.statistics import Statistics
 from evo.strategies.base import Strategy
 
 HITS = frozenset({"structural", "functional", "twin"})
+POOLED = frozenset({"ok", "failed", "invalid", "nan"})
+"""How a re-evaluation ends that says something of its function; a time-out may be the machine's."""
 
 
 class LoopSettings(NamedTuple):
@@ -67,7 +69,7 @@ class Loop:
         self.settings = settings
         self.cache = cache
         self.genomes = Genomes(space, store)
-        self.leaders = Leaders(space.objectives)
+        self.leaders = Leaders(space.objectives, replicates=space.rungs[-1].replicates)
         self.next_id = 0
         self.told = 0
         self.window_end = 0
@@ -342,12 +344,16 @@ class Loop:
             behaviour = result.behaviour if result is not None else None
             rows.append((c.id, c.status, c.rung, pack(values) or b"", pack(behaviour), dump(extra) if extra else None))
             observations: tuple[tuple[int, tuple[float, ...]], ...] = ()
+            before: tuple[float, ...] = ()
             if c.reevaluate is not None and result is not None:
                 observations = tuple(zip(c.seeds, (o.values for o in result.observations), strict=True))
+                before = self.values_before(c.parents[0], c.rung)
             told = Told(c.id, c.genome, values, c.status, c.rung, c.function, c.operator, c.parents, behaviour,
-                        c.new, observations)  # fmt: skip
+                        c.new, observations, before)  # fmt: skip
             self.ready.append(Ready(told, c.rung_values, late))
             self._count(c)
+            if c.reevaluate is not None:
+                self.improved |= self.lead_again(told)
         counts["committed"] += len(finished)
         self.store.add_commits(rows)
         return len(finished)
@@ -383,6 +389,23 @@ class Loop:
             values = self._assemble(c) if self._has_costs else c.result.values if c.result is not None else ()
             if self.leaders.offer(c.id, c.function, values, c.rung, c.operator, c.parents, c.genome):
                 self.improved = True
+
+    def values_before(self, candidate: int, rung: int) -> tuple[float, ...]:
+        """The values that a candidate was told with, if they are of this rung; see `Told.before`."""
+        row = self.store.one("SELECT vals FROM commits WHERE id=? AND rung=?", (candidate, rung))
+        return unpack(row[0]) if row is not None else ()
+
+    def lead_again(self, told: Told) -> bool:
+        """Tell the leaders of a re-evaluation; whether they changed."""
+        if told.status not in POOLED or (told.status == "ok" and told.rung != len(self._at_rung) - 1):
+            return False
+        changed = self.leaders.pool(told.function, told.status == "ok", told.observations, told.before)
+        if told.status != "ok" or self.leaders.holds(told.function):
+            return changed
+        row = self.store.one("SELECT operator, parents FROM proposals WHERE id=?", told.parents)
+        assert row is not None
+        again = (told.parents[0], told.function, told.values, told.rung, row[0], tuple(json.loads(row[1])), told.genome)
+        return self.leaders.offer(*again) or changed
 
     def audits(self, id: int) -> bool:
         """Whether the hit `id` is among the share that is audited."""
@@ -507,12 +530,14 @@ class Loop:
         parents = tuple(json.loads(parents))
         target = id
         observations: tuple[tuple[int, tuple[float, ...]], ...] = ()
+        before: tuple[float, ...] = ()
         if kind == 1:
             body = json.loads(genome)
             name = body["rung"] or self.space.rungs[-1].name
             seeds = [replicate_seed(name, k, salt) for k in body["replicates"]]
             found = self.store.observations(function, name, seeds, id) or []
             observations = tuple(zip(seeds, (o.values for o in found), strict=False))
+            before = self.values_before(parents[0], rung) if found else ()
             target = parents[0]
             (genome,) = self.store.one("SELECT genome FROM proposals WHERE id=?", parents) or ("null",)
         moved = later is not None and later != function
@@ -521,5 +546,5 @@ class Loop:
         rungs = json.loads(extra).get("rungs", ()) if extra and len(self._at_rung) > 1 else ()
         told = Told(id, self.genomes.decode(target, genome), unpack(values), status, rung, later if moved else function,
                     operator, parents, unpack(behaviour) if behaviour is not None else None, new,
-                    observations)  # fmt: skip
+                    observations, before)  # fmt: skip
         return Ready(told, tuple(float(v) for v in rungs), late)

@@ -168,7 +168,8 @@ def _restore_told(loop: Loop) -> None:
     row = loop.store.one("SELECT count(*), coalesce(sum(1 - agrees), 0) FROM audits")
     counts["audits"], counts["audit_disagreements"] = row or (0, 0)
     last = len(loop.space.rungs) - 1
-    leaders = Leaders(loop.space.objectives)
+    leaders = Leaders(loop.space.objectives, replicates=loop.space.rungs[-1].replicates)
+    loop.leaders = leaders
     for id, function, source, status, rung, values, later, kind in loop.store.rows(
         "SELECT c.id, i.function, i.source, c.status, c.rung, c.vals, l.function, p.kind FROM commits c"
         " JOIN identities i USING (id) JOIN proposals p USING (id) LEFT JOIN late_identities l USING (id) ORDER BY c.id"
@@ -180,11 +181,11 @@ def _restore_told(loop: Loop) -> None:
             counts[source] += 1
         if status not in ("ok", "invalid"):
             counts[status] += 1
-        if status == "ok" and rung == last and kind == 0:
+        if kind == 1:
+            loop.lead_again(loop.fetch([id])[0])
+        elif status == "ok" and rung == last:
             leaders.offer(id, later if later is not None else function, unpack(values), rung, "", (), None)
-    for item in leaders._items + leaders._front:
-        told = loop.fetch([item.id])[0]
-        loop.leaders.offer(item.id, item.function, item.values, item.rung, told.operator, told.parents, told.genome)
+    leaders.complete(lambda id: loop.fetch([id])[0])
 
 
 def _restore_notes(loop: Loop) -> None:

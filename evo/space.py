@@ -177,6 +177,8 @@ class Told(NamedTuple):
         new: True for the first candidate of its function in this run.
         observations: the observations behind it, (seed, values) in replicate order; filled for `Reevaluate` alone,
             whose spread strategies look at.
+        before: for a `Reevaluate`: the values that the candidate re-evaluated was told with at that same rung, empty
+            if it has none there; so that the mean over all observations can be formed.
     """
 
     id: int
@@ -190,6 +192,7 @@ class Told(NamedTuple):
     behaviour: tuple[float, ...] | None = None
     new: bool = True
     observations: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    before: tuple[float, ...] = ()
 
 
 class Fingerprints(NamedTuple):

@@ -267,6 +267,7 @@ class StatusBoard:
                 "rung": leader.rung,
                 "operator": leader.operator,
                 "parents": list(leader.parents),
+                "replicates": leader.replicates,
                 "summary": self._summaries[leader.id],
             }
             for leader in leaders

@@ -2,18 +2,23 @@
 
 Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), section 3: searches for optimizers stall
 after some 300,000 programs, and a restart from the best program lifts them further.
+
+The best is the best by pooled scores (see `evo.strategies._pool`) where the strategy has candidates evaluated again: a
+lucky one is not what a restart begins from, nor what puts it off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from math import inf
+from typing import Any, Literal, NamedTuple
 
 from evo.errors import ConfigError
 from evo.seeds import Streams
 from evo.space import Breed, G, Json, Proposal, SearchSpace, Told
 from evo.strategies._options import check_at_least, check_choice
+from evo.strategies._pool import Key, Pool
 from evo.strategies.base import BaseStrategy, Fetch, Strategy
 from evo.strategies.registry import build_strategy
 from evo.strategies.select import score_key
@@ -50,12 +55,23 @@ class RestartOptions:
             check_at_least("restart.limit", self.limit, 0)
 
 
+class Claim(NamedTuple):
+    """An improvement that nobody evaluated again yet."""
+
+    function: int
+    key: Key
+
+
 class Restart(BaseStrategy[G]):
     """Restarts a strategy when it no longer improves.
 
     A plateau is judged against the best of the present start alone: a fresh start needs its time to come near what
     an earlier one found. Results of proposals made before the present start still count for the best ever, but are
     not told to the fresh strategy. The restart itself happens at the next `ask`.
+
+    An improvement counts from when it is told. Where its function is evaluated again and its pooled score is no
+    improvement after all, it is taken back, as if it had never been told. A strategy with a method `adopt(pool)` is
+    given the pooled scores of earlier starts.
     """
 
     name = "restart"
@@ -65,20 +81,28 @@ class Restart(BaseStrategy[G]):
     def __init__(self, space: SearchSpace[G], options: Any = None) -> None:
         super().__init__(space, options)
         self._key = score_key(self.objectives)
+        self._pool = Pool(space)
+        self._owns_pool = True
         self._inner: Strategy[G] = self._build(None)
         _check_begins_from_seeds(self._inner, self.options)
+        _check_rounds(self._inner, self.options)
         self._start = 0  # the first id of the present start
         self._from: int | None = None  # the candidate it began from; None for the space's seeds
         self._earlier: list[int] = []  # first ids of the starts before it
-        self._stale = 0  # distinct functions told since the last improvement of this start
-        self._best_here: tuple[float, ...] | None = None  # key of this start's best
-        self._best: Told | None = None
-        self._best_key: tuple[float, ...] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._here: set[int] = set()  # functions with pooled scores told in this start
+        self._standing: Key | None = None  # the best of their scores
+        self._since = 0  # distinct functions told since it last improved
+        self._claim: Claim | None = None  # a better score without re-evaluation
+        self._since_claim = 0
 
     @property
     def best(self) -> Told | None:
-        """The best result told over all starts, or None; of equal ones the first told."""
-        return self._best
+        """The best told over all starts, or None; by pooled scores alone where there are any. Of equal ones the
+        first told (of pooled ones: the smallest id)."""
+        return self._pool.best() or self._pool.challenger
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -90,13 +114,28 @@ class Restart(BaseStrategy[G]):
         """The strategy of the present start."""
         return self._inner
 
+    def adopt(self, pool: Pool) -> None:
+        """Use a pool that somebody else tells and keeps."""
+        self._pool, self._owns_pool = pool, False
+        self._share(self._inner)
+
+    def _share(self, inner: Strategy[G]) -> None:
+        adopt = getattr(inner, "adopt", None)
+        if adopt is not None:
+            adopt(self._pool)
+
     def _build(self, genome: G | None) -> Strategy[G]:
         space = self.space if genome is None else with_seeds(self.space, (genome,))
-        return build_strategy(self.options.strategy, space, self.options.options)
+        inner: Strategy[G] = build_strategy(self.options.strategy, space, self.options.options)
+        self._share(inner)
+        return inner
+
+    # ------------------------------------------------------------------ asking
 
     def _plateau(self) -> bool:
         limit = self.options.limit
-        return self._stale >= self.options.after and (limit is None or len(self._earlier) < limit)
+        stale = self._since if self._claim is None else self._since_claim
+        return stale >= self.options.after and (limit is None or len(self._earlier) < limit)
 
     def ask(self, first_id: int, n: int, streams: Streams) -> Sequence[Proposal[G]]:
         if n > 0 and self._plateau():
@@ -108,8 +147,9 @@ class Restart(BaseStrategy[G]):
 
     def _restart(self, first_id: int) -> None:
         self._earlier.append(self._start)
-        self._start, self._stale, self._best_here = first_id, 0, None
-        best = self._best if self.options.to == "best" else None
+        self._start = first_id
+        self._begin()
+        best = self.best if self.options.to == "best" else None
         self._from = None if best is None else best.id
         self._inner = self._build(None if best is None else best.genome)
 
@@ -120,49 +160,78 @@ class Restart(BaseStrategy[G]):
             return replace(proposal, parents=(origin,), operator="restart")
         return proposal
 
+    # ------------------------------------------------------------------ telling
+
     def tell(self, results: Sequence[Told]) -> None:
         for result in results:
+            if self._owns_pool:
+                self._pool.tell(result)
+            if result.id >= self._start:
+                self._watch(result)
+                self._inner.tell((result,))
+
+    def _watch(self, result: Told) -> None:
+        """Keep count of how long this start has not improved."""
+        if self._pool.known(result.function):
+            self._confirm(result)
+        elif result.operator != "reevaluate":
             key = self._key(result)
-            # A re-evaluation is another measurement of somebody known: it neither improves nor ages a start.
-            counts = result.operator != "reevaluate"
-            if counts and key is not None and (self._best_key is None or key > self._best_key):
-                self._best, self._best_key = result, key
-            if result.id < self._start:
-                continue
-            if counts:
-                self._watch(result, key)
-            self._inner.tell((result,))
+            if key is not None and self._improves(key, self._claim.key if self._claim else self._standing):
+                self._claim, self._since_claim = Claim(result.function, key), 0
+                self._since += result.new
+                return
+        # A re-evaluation is another measurement of somebody known: it does not age a start.
+        if result.new and result.operator != "reevaluate":
+            self._since += 1
+            self._since_claim += 1
 
-    def _watch(self, result: Told, key: tuple[float, ...] | None) -> None:
-        if key is not None and self._improves(key):
-            self._best_here, self._stale = key, 0
-        elif result.new:
-            self._stale += 1
+    def _confirm(self, result: Told) -> None:
+        """A function with a pooled score was told, or its score changed."""
+        if result.operator != "reevaluate" and result.function in self._here:
+            return
+        self._here.add(result.function)
+        self._here = {function for function in self._here if self._pool.known(function)}
+        claimed = self._claim is not None and self._claim.function == result.function
+        if claimed:
+            self._claim = None
+        keys = [key for function in self._here if (key := self._pool.key(function)) is not None]
+        best = max(keys, default=None)
+        if best is not None and self._improves(best, self._standing):
+            self._since = self._since_claim if claimed else 0
+        self._standing = best
+        if self._claim is not None and not self._improves(self._claim.key, best):
+            self._claim = None
 
-    def _improves(self, key: tuple[float, ...]) -> bool:
-        """Whether it beats this start's best in the first objective by more than the tolerance, or in the rung."""
-        if self._best_here is None or key[0] > self._best_here[0]:
+    def _improves(self, key: Key, on: Key | None) -> bool:
+        """Whether it is better in the first objective by more than the tolerance, or in the rung."""
+        if on is None or key[0] > on[0]:
             return True
-        return key[0] == self._best_here[0] and key[1] > self._best_here[1] + self.options.tolerance
+        return key[0] == on[0] and key[1] > on[1] + self.options.tolerance
+
+    # ------------------------------------------------------------------ state
 
     def state(self) -> Json:
         return {
+            "pool": self._pool.state() if self._owns_pool else None,
             "inner": self._inner.state(),
             "start": self._start,
             "from": self._from,
             "earlier": list(self._earlier),
-            "stale": self._stale,
-            "best_here": None if self._best_here is None else [_to_json(part) for part in self._best_here],
-            "best": None if self._best is None else self._best.id,
+            "here": sorted(self._here),
+            "standing": _key_to_json(self._standing),
+            "since": self._since,
+            "claim": None if self._claim is None else [self._claim.function, _key_to_json(self._claim.key)],
+            "since_claim": self._since_claim,
         }
 
     def restore(self, state: Json, fetch: Fetch) -> None:
-        self._start, self._from, self._stale = state["start"], state["from"], state["stale"]
-        self._earlier = list(state["earlier"])
-        best_here = state["best_here"]
-        self._best_here = None if best_here is None else tuple(float(part) for part in best_here)
-        self._best = None if state["best"] is None else fetch([state["best"]])[0]
-        self._best_key = None if self._best is None else self._key(self._best)
+        if self._owns_pool:
+            self._pool.restore(state["pool"], fetch)
+        self._start, self._from, self._earlier = state["start"], state["from"], list(state["earlier"])
+        self._here, self._standing = set(state["here"]), _key_from_json(state["standing"])
+        self._since, self._since_claim = state["since"], state["since_claim"]
+        claim = state["claim"]
+        self._claim = None if claim is None else Claim(claim[0], _key_from_json(claim[1]) or ())
         self._inner = self._build(None if self._from is None else fetch([self._from])[0].genome)
         self._inner.restore(state["inner"], fetch)
 
@@ -198,6 +267,20 @@ def _check_begins_from_seeds(inner: Strategy[Any], options: RestartOptions) -> N
         )
 
 
-def _to_json(value: float) -> float | str:
+def _check_rounds(inner: Strategy[Any], options: RestartOptions) -> None:
+    every = getattr(getattr(inner, "options", None), "reevaluate_every", None)
+    if every is not None and every >= options.after:
+        raise ConfigError(
+            f"restart.after is {options.after}, not more than the {every} distinct functions between two rounds of"
+            " re-evaluation: a start would end before its best is known",
+            "raise restart.after, or lower reevaluate_every",
+        )
+
+
+def _key_to_json(key: Key | None) -> list[float | str] | None:
     """JSON has no infinities; `float` reads these strings back."""
-    return float(value) if abs(value) != float("inf") else str(float(value))
+    return None if key is None else [float(part) if abs(part) != inf else str(float(part)) for part in key]
+
+
+def _key_from_json(given: Json) -> Key | None:
+    return None if given is None else tuple(float(part) for part in given)

@@ -173,7 +173,12 @@ class Rehearsal:
             rung=rung,
             behaviour=observed[0].behaviour,
             observations=pairs if result.operator == "reevaluate" else (),
+            before=self._before(result, rung) if result.operator == "reevaluate" else (),
         )
+
+    def _before(self, result: Told, rung: int) -> tuple[float, ...]:
+        told = self.told[result.parents[0]]
+        return told.values if told.rung == rung else ()
 
 
 def _all_fail(told: Told) -> Told:
