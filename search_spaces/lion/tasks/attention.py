@@ -1,11 +1,12 @@
 """Layers of a transformer for N networks at once in numpy: normed dense layers, causal attention, MLP, embedding.
 
-As in layers.py, every sum is a product of one network's matrices, and a maximum is exact in any order, so that no number
-of a network depends on N or on its place, to the bit. Numbers that belong to an input rather than to a position (gains,
-the mask, a factor of 2) are folded into the weights or into a constant, which are small beside the activations.
+As in layers.py, every sum is a product of one network's matrices, and a maximum is exact in any order, so that no
+number of a network depends on N or on its place, to the bit. What belongs to an input rather than to a position (gains,
+the factor 2 of a square's derivative where it is cheap) is folded into the weights, which are small beside the
+activations.
 
-Activations are (N, M, width): M positions, sequence by sequence. Scores and logits lie with the axis that a softmax sums
-over (keys, classes) before the positions: its maximum, sum and quotient then run over long rows, which is several times
+Activations are (N, M, width): M positions, sequence by sequence. Scores and logits lie with the axis that a softmax
+sums over (keys, classes) before the positions: its maximum, sum and quotient then run over long rows, several times
 faster than over rows of 16. All layers take float32 or float64; a layer's intermediate results stay in `Buffers` from
 its forward to its backward pass.
 """
@@ -278,8 +279,8 @@ class Block(NamedTuple):
         stream += self.mlp.forward(weights, stream, buffers)
 
     def backward(self, weights: Array, delta: Array, gradient: Array, buffers: Buffers) -> None:
-        """Write the block's gradients, and turn `delta` (N, M, width), the gradient by the stream behind the block, into
-        that by the stream before it, in place."""
+        """Write the block's gradients, and turn `delta` (N, M, width), the gradient by the stream behind the block,
+        into that by the stream before it, in place."""
         delta += self.mlp.backward(weights, delta, gradient, buffers)
         attended = buffers(f"{self.attention.name} outputs", *delta.shape)
         given = buffers(f"{self.project.name} outputs", *delta.shape[:2], self.project.outputs)
@@ -330,32 +331,3 @@ class Embedding(NamedTuple):
         by_sequence = delta.reshape(len(delta), sequences, self.context * self.width)
         ones = np.ones((1, sequences), delta.dtype)
         np.matmul(ones, by_sequence, out=gradient[:, None, self.places.offset : self.places.end])
-
-
-def cross_entropy_by_class(logits: Array, labels: Array) -> tuple[Array, Array]:
-    """As `layers.cross_entropy`, for logits (N, C, M) and labels (M,): mean loss (N,) in nats, and its gradient in the
-    place of the logits."""
-    total, right = _exponentials(logits, labels)
-    loss = layers.mean(np.log(total) - right)
-    logits *= (logits.dtype.type(1.0 / len(labels)) / total)[:, None]
-    logits[:, labels, np.arange(len(labels))] -= logits.dtype.type(1.0 / len(labels))
-    return loss, logits
-
-
-def judge_by_class(logits: Array, labels: Array) -> dict[str, Array]:
-    """Mean cross-entropy and accuracy (N,) of logits (N, C, M), which it overwrites, in float64; the mean is taken in
-    float64, too. NaN counts as wrong."""
-    guess = logits.argmax(axis=1)
-    total, right = _exponentials(logits, labels)
-    hits = (guess == labels) & ~np.isnan(right)
-    losses = np.log(total).astype(np.float64) - right
-    return {"loss": layers.mean(losses), "accuracy": layers.mean(hits.astype(np.float64))}
-
-
-def _exponentials(logits: Array, labels: Array) -> tuple[Array, Array]:
-    """Turn logits (N, C, M) into exponentials of their distance from the highest; their sum (N, M) over the classes,
-    and the distance (N, M) of the right class."""
-    logits -= logits.max(axis=1, keepdims=True)
-    right = logits[:, labels, np.arange(len(labels))]
-    np.exp(logits, out=logits)
-    return np.matmul(np.ones((1, logits.shape[1]), logits.dtype), logits)[:, 0], right
