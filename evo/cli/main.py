@@ -22,6 +22,8 @@ VERBS = {
     "watch": "Watch a run that another process owns.",
     "compare": "Show runs side by side.",
     "report": "Write a run's report: one HTML file.",
+    "refine": "Turn a run's leaders into one result: selection, tuning, simplification.",
+    "judge": "Judge exported modules on held-out work, beside tuned baselines.",
     "export": "Write a candidate as a Python module of its own.",
     "replay": "Evaluate one candidate again, in this process.",
     "spaces": "List the installed search spaces.",

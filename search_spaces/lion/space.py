@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evo.program import Mutator, Program, canonical, simplify
-from evo.space import BaseSpace, Evaluator, Figure, Fingerprints, Json, Objective, Preparation, Rung, Variation
+from evo.space import (
+    BaseSpace,
+    Evaluator,
+    Figure,
+    Fingerprints,
+    Json,
+    Judgement,
+    Objective,
+    Preparation,
+    Rung,
+    Variation,
+)
 from search_spaces.lion import programs
 from search_spaces.lion.language import LION
 from search_spaces.lion.options import LionOptions
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from evo.run.reader import RunReader
+    from evo.space import Refined, Refinement
 
 
 class Lion(BaseSpace[Program]):
@@ -124,6 +136,18 @@ class Lion(BaseSpace[Program]):
         from search_spaces.lion.report import rows
 
         return rows(self.options, genomes, seeds, prepared["search"])
+
+    def refine(self, work: Refinement[Program]) -> Refined[Program]:
+        """Selection on larger tasks that the search never saw, tuning of constants, simplification."""
+        from search_spaces.lion.refine.pipeline import refine
+
+        return refine(self.options, work)
+
+    def judge(self, modules: Sequence[Path], settings: Mapping[str, Any], work: Preparation) -> Judgement:
+        """Exported modules beside tuned baselines on held-out tasks, as AlgoPerf would; see the package `judge`."""
+        from search_spaces.lion.judge.session import judge
+
+        return judge(modules, settings, work)
 
     # For people.
 

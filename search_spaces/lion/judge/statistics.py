@@ -1,0 +1,143 @@
+"""The measures of a judgement as pure functions: steps to a target, medians, ratios, geometric means, profiles.
+
+Infinity stands for a target that was never reached. It is a value like any other: a median over seeds is infinite where
+most of them failed, and a geometric mean where one task did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+RESAMPLES = 4000
+LEVEL = 0.95
+
+
+class Estimate(NamedTuple):
+    """A value, and the bounds of its 95 % percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def reached(at: Sequence[float], losses: Sequence[float], target: float) -> float:
+    """Where a run first is at or below its target, not interpolated: steps, or seconds; infinity if it never is.
+
+    Args:
+        at: (points,) steps or seconds of each validation.
+        losses: (points,) validation losses, lower is better.
+    """
+    for place, loss in zip(at, losses, strict=True):
+        if loss <= target:
+            return float(place)
+    return math.inf
+
+
+def median(values: Sequence[float]) -> float:
+    """The median; of an even number the mean of the middle two, infinite where one of them is."""
+    if not len(values):
+        raise ValueError("no values to take a median of")
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return float(ordered[middle]) if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2.0
+
+
+def median_interval(values: Sequence[float]) -> Estimate:
+    """The median over seeds with its bootstrap interval."""
+    return _bootstrap([len(values)], lambda picks: median([values[i] for i in picks[0]]))
+
+
+def ratio(value: float, reference: float, bound: float) -> float:
+    """A cost relative to the reference's. Lower is better.
+
+    A failure (infinity) of the one that is judged makes the ratio infinite. A failure of the reference counts as
+    `bound`, the least that it could have cost, so that a ratio is never better than the truth.
+
+    Args:
+        value: median steps or seconds to the target.
+        reference: the reference's.
+        bound: what the reference's whole training run cost.
+    """
+    if math.isinf(value):
+        return math.inf
+    least = bound if math.isinf(reference) else reference
+    if least > 0.0:
+        return value / least
+    return 1.0 if value == 0.0 else math.inf  # the target was no better than where training starts
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The geometric mean of non-negative values; infinite where one of them is."""
+    if not len(values):
+        raise ValueError("no values to take a mean of")
+    if any(math.isinf(value) for value in values):
+        return math.inf
+    if any(value == 0.0 for value in values):
+        return 0.0
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def mean_ratio(
+    costs: Sequence[Sequence[float]], references: Sequence[Sequence[float]], bounds: Sequence[float]
+) -> Estimate:
+    """The geometric mean over tasks of ratios of medians over seeds, with its bootstrap interval.
+
+    Seeds are resampled for each task by itself; the two are resampled together, since a seed stands for the same
+    initial weights and the same order of data for both.
+
+    Args:
+        costs: for each task, for each seed, the steps (or seconds) to the target.
+        references: the same of the reference.
+        bounds: for each task, see `ratio`.
+    """
+
+    def measure(picks: Sequence[np.ndarray]) -> float:
+        return geometric_mean(
+            [
+                ratio(median([cost[i] for i in pick]), median([reference[i] for i in pick]), bound)
+                for cost, reference, bound, pick in zip(costs, references, bounds, picks, strict=True)
+            ]
+        )
+
+    return _bootstrap([len(cost) for cost in costs], measure)
+
+
+def _bootstrap(sizes: Sequence[int], measure: Callable[[Sequence[np.ndarray]], float]) -> Estimate:
+    """A measure of samples of these sizes, and the percentile bootstrap's bounds, from a stream with a fixed seed.
+
+    The bounds are order statistics, not interpolated: infinity less infinity would be no number.
+    """
+    value = measure([np.arange(size) for size in sizes])
+    rng = np.random.default_rng(0)
+    resampled = sorted(measure([rng.integers(size, size=size) for size in sizes]) for _ in range(RESAMPLES))
+    tail = round(RESAMPLES * (1.0 - LEVEL) / 2.0)
+    return Estimate(value, resampled[tail], resampled[-1 - tail])
+
+
+def performance_ratios(costs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """For each subject and task its cost over the least of all subjects', at least 1; infinite where it failed.
+
+    Args:
+        costs: for each subject, for each task, the median steps (or seconds) to the target.
+    """
+    least = [min(column) for column in zip(*costs.values(), strict=True)]
+    return {
+        name: [
+            math.inf if math.isinf(c) else (c / best if best > 0.0 else 1.0) for c, best in zip(row, least, strict=True)
+        ]
+        for name, row in costs.items()
+    }
+
+
+def profile(ratios: Sequence[float], taus: Sequence[float]) -> list[float]:
+    """rho(tau) (Dolan and More 2002): the share of tasks on which a subject is within a factor tau of the best."""
+    return [sum(value <= tau for value in ratios) / len(ratios) for tau in taus]
+
+
+def profile_score(ratios: Sequence[float], largest: float) -> float:
+    """The integral of rho from 1 to `largest` over its length, exact: AlgoPerf's score. In [0, 1], higher is better."""
+    return sum(max(0.0, largest - value) for value in ratios) / ((largest - 1.0) * len(ratios))
