@@ -165,7 +165,7 @@ static REAL FN(softmax)(FN(network) * net, const int64_t *labels) {
         loss += (double)(top[0] - row[labels[b]]);
         for (long c = 0; c < pad; c += LANES) *(VECTOR *)(row + c) = FN(larger)(lowest, *(VECTOR *)(row + c) - top);
     }
-    _Pragma("GCC ivdep") for (long i = 0; i < ((batch * pad) & -16L); i++) logits[i] = M(exp)(logits[i]);
+    _Pragma("GCC ivdep") for (long i = 0; i < ((batch * pad) & -TILE); i++) logits[i] = M(exp)(logits[i]);
     REAL share = (REAL)1 / (REAL)batch;
     for (long b = 0; b < batch; b++) {
         REAL *row = logits + b * pad;

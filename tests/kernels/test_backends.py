@@ -107,12 +107,14 @@ def test_every_instruction_set_passes_the_agreement_tests(isa, tmp_path):
         "from tests.kernels import cases\n"
         "programs = {n: cases.assemble(s) for n, s in cases.KNOWN.items()}\n"
         "compare(programs, 'c', np.float32, least=0.9)\n"
+        "from tests.kernels import test_dense\n"
+        "test_dense.test_losses_and_gradients_agree_with_autograd('c', (64, 32, 10))\n"
         "import kernels; print(kernels.backends()['c']['isa'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == isa
-    assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["mlp", "programs"]
 
 
 @needs_c
