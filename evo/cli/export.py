@@ -11,23 +11,37 @@ from evo.cli.options import echo_json, json_option, runs_dir_option
 
 @click.command("export")
 @click.argument("run")
-@click.argument("candidate", default="best")
+@click.argument("candidate", required=False)
+@click.option("--refined", is_flag=True, help="What `evo refine` made of the run, not a candidate.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder [<run>/export/].")
 @click.option("--test", "tried", is_flag=True, help="Import the module in a fresh interpreter and run its self_test().")
 @runs_dir_option
 @json_option
-def command(run: str, candidate: str, output: Path | None, tried: bool, runs_dir: str | None, as_json: bool) -> None:
+def command(
+    run: str, candidate: str | None, refined: bool, output: Path | None, tried: bool, runs_dir: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Write a candidate (the best by default) as a Python module of its own."""
     from evo.cli.exporting import export_candidate, try_module
     from evo.cli.spaces_of import space_of
+    from evo.errors import UsageError
     from evo.run.folder import resolve_run
     from evo.run.reader import RunReader
 
+    if refined and candidate is not None:
+        raise UsageError(f"--refined and candidate {candidate} exclude each other", "leave one of them out")
     with RunReader(resolve_run(run, runs_dir)) as reader:
-        chosen = reader.resolve(candidate)
-        path = export_candidate(reader, space_of(reader.config()), chosen, output)
+        space = space_of(reader.config())
+        if refined:
+            from evo.refining import export_result
+
+            chosen, path = export_result(reader.path, space, output)
+        else:
+            chosen = reader.resolve(candidate or "best")
+            path = export_candidate(reader, space, chosen, output)
     verdict = try_module(path) if tried else None
     if as_json:
-        echo_json({"candidate": chosen, "path": str(path), "test": verdict})
+        echo_json({"candidate": chosen, "refined": refined, "path": str(path), "test": verdict})
     else:
-        click.echo(f"exported #{chosen} to {path}" + (f": {verdict}" if verdict else ""))
+        what = f"what was refined from #{chosen}" if refined else f"#{chosen}"
+        click.echo(f"exported {what} to {path}" + (f": {verdict}" if verdict else ""))

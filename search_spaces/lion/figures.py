@@ -1,8 +1,8 @@
-"""Pictures for the report: how networks train under what was found, beside the baselines."""
+"""Pictures for the report: what the run was refined to, and how networks train under what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evo.space import Figure
@@ -14,8 +14,20 @@ COLOURS = ("#1b6ca8", "#7f7f7f", "#e08214", "#5aae61", "#c51b7d", "#762a83", "#b
 
 
 def figures(run: RunReader | None) -> Iterator[Figure]:
-    """Training curves of the held-out evaluation; none where it was not done."""
-    rows = [row for row in run.reports() if row.get("curve")] if run is not None else []
+    """The refinement, where there was one, and training curves of the held-out evaluation, where that was done."""
+    if run is None:
+        return
+    from evo.refining import read_result
+    from search_spaces.lion.refine.figures import figures as refined
+
+    result = read_result(run.path)
+    if result is not None:
+        yield from refined(result)
+    yield from training_curves([row for row in run.reports() if row.get("curve")])
+
+
+def training_curves(rows: Sequence[dict[str, Any]]) -> Iterator[Figure]:
+    """One picture a task, beside the baselines; none without rows."""
     if not rows:
         return
     from plotly.subplots import make_subplots
