@@ -17,6 +17,7 @@ import hashlib
 import importlib.resources
 import itertools
 import lzma
+import math
 import os
 import zlib
 from collections.abc import Mapping
@@ -167,9 +168,12 @@ def cells_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def digest_of(images: np.ndarray, labels: np.ndarray) -> str:
     """Hexadecimal SHA-256 of images (n, 28, 28) and labels (n,), both uint8."""
-    state = hashlib.sha256(np.ascontiguousarray(images))
-    state.update(np.ascontiguousarray(labels))
-    return state.hexdigest()
+    return sha256(images.tobytes() + labels.tobytes())
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _resolve(source: str | os.PathLike[str] | None) -> str:
@@ -195,7 +199,7 @@ def _part(name: str, source: str) -> Part:
             # in the order of the whole set, which is random in the classes
             rows = np.flatnonzero(data.cells == cell)
             splits[split] = Examples(*_frozen(data.images[rows], data.labels[rows]))
-    return Part(name, **splits, digest=hashlib.sha256(f"{data.digest}/{name}".encode()).hexdigest())
+    return Part(name, **splits, digest=sha256(f"{data.digest}/{name}".encode()))
 
 
 def pack(images: np.ndarray, labels: np.ndarray, places: np.ndarray) -> bytes:
@@ -221,7 +225,7 @@ def unpack(packed: bytes) -> FashionMNIST:
     except lzma.LZMAError as error:
         raise DataError(f"the shipped {SHIPPED} is damaged: {error}", hint) from error
     count, rest = divmod(len(content), 28 * 28 + 1 + 4)
-    if count != SHIPPED_COUNT or rest or hashlib.sha256(content).hexdigest() != _SHIPPED_DIGEST:
+    if count != SHIPPED_COUNT or rest or sha256(content) != _SHIPPED_DIGEST:
         raise DataError(f"the shipped {SHIPPED} is damaged: its content has the wrong checksum", hint)
     values = np.frombuffer(content, np.uint8)
     images, labels, places = np.split(values, [count * 784, count * 785])
@@ -241,11 +245,12 @@ def read_folder(folder: Path) -> FashionMNIST:
         hint = f"install Debian's dataset-fashion-mnist, or set {VARIABLE} to the folder of its files, or to 'shipped'"
         raise DataError(f"there is no folder {folder} with Fashion-MNIST", hint)
     arrays = [read_idx(_find(folder, name)) for name in _FILES]
-    images, labels = np.concatenate(arrays[:2]), np.concatenate(arrays[2:])
+    images, labels = (np.concatenate([array.reshape(-1) for array in two]) for two in (arrays[:2], arrays[2:]))
     digest = digest_of(images, labels)
     if digest != _WHOLE_DIGEST:
         hint = "fetch the four files again: other data would not keep the parts apart"
         raise DataError(f"the files in {folder} are not the 70,000 images of Fashion-MNIST", hint)
+    images = images.reshape(-1, 28, 28)
     return FashionMNIST(*_frozen(images, labels, np.arange(len(labels)), cells_of(labels)[0]), digest=digest)
 
 
@@ -267,8 +272,8 @@ def read_idx(path: Path) -> np.ndarray:
     if len(header) < 4 or header[:3].tolist() != [0, 0, 8]:
         raise DataError(f"{path} is not an IDX file of bytes", hint)
     start = 4 + 4 * int(header[3])
-    shape = np.frombuffer(content[4:start], ">u4")
-    if len(content) < start or len(content) - start != int(np.prod(shape, dtype=np.int64)):
+    shape = np.frombuffer(content[4:start], ">u4").tolist() if len(content) >= start else []
+    if len(content) < start or len(content) - start != math.prod(shape):
         raise DataError(f"{path} is cut short, or longer than its header says", hint)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
