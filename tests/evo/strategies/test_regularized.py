@@ -23,8 +23,9 @@ class TestRegularizedContract(StrategyContract):
             {"initial": "seed", "tournament": 3},
             {"initial": "mutated", "tournament": 1},
             {"initial": "sample", "crossover": 0.5, "mutation": 0.5},
+            {"initial": "mutated", "reevaluate_every": 6, "reevaluate_top": 3, "reevaluate_replicates": 2},
         ],
-        ids=lambda options: options["initial"],
+        ids=lambda options: options["initial"] + "+rounds" * ("reevaluate_every" in options),
     )
     def make_strategy(self, request):
         return lambda: make(population=16, **request.param)

@@ -18,8 +18,9 @@ def make(space=None, **options):
 
 
 class TestRestartContract(StrategyContract):
-    @pytest.fixture(params=["best", "seed", "limited", "truncation", "nested"])
+    @pytest.fixture(params=["best", "seed", "limited", "truncation", "nested", "rounds", "nested rounds"])
     def make_strategy(self, request):
+        rounds = {"options": {**SMALL, "reevaluate_every": 4, "reevaluate_top": 2}, "after": 9}
         truncation = {"population": 10, "parents": 3, "elites": 2, "replicates": 2}
         options = {
             "best": {"to": "best"},
@@ -27,6 +28,8 @@ class TestRestartContract(StrategyContract):
             "limited": {"limit": 1, "after": 3},
             "truncation": {"strategy": "truncation", "options": truncation},
             "nested": {"strategy": "restart", "options": {"options": SMALL, "after": 5, "to": "seed"}},
+            "rounds": rounds,
+            "nested rounds": {"strategy": "restart", "options": {**rounds, "to": "seed"}, "after": 30},
         }[request.param]
         return lambda: make(**options)
 
@@ -168,6 +171,79 @@ def test_options_out_of_range_are_refused_by_name(options):
     (name,) = options
     with pytest.raises(ConfigError, match=rf"restart\.{name} is"):
         RestartOptions(**options)
+
+
+def again(candidate_id, of, value, first, seed=1, **rest):
+    """The re-evaluation of candidate `of`, whose first value was `first`, with one fresh observation."""
+    result = told(candidate_id, (value,), function=of, operator="reevaluate", parents=(of,), new=False, **rest)
+    return result._replace(observations=((seed, (value,)),), before=(first,))
+
+
+def test_a_restart_begins_from_the_best_mean_and_not_from_a_lucky_score():
+    strategy = make(after=4, to="best")
+    proposals(strategy, 0, 10)
+    lucky, solid = (1,) * 7 + (0,) * 5, (1,) * 6 + (0,) * 6
+    strategy.tell([told(0, (9.0,), genome=lucky), told(1, (6.0,), genome=solid)])
+    assert strategy.best.id == 0
+    strategy.tell([again(2, 0, 1.0, 9.0, genome=lucky), again(3, 1, 7.0, 6.0, genome=solid)])
+    assert (strategy.best.id, strategy.best.values) == (1, (6.5,))
+    strategy.tell(flat(4, 4))
+    (first,) = proposals(strategy, 10, 1)
+    assert (first.genome, first.parents, first.operator) == (solid, (1,), "restart")
+
+
+def test_a_score_without_re_evaluation_is_not_what_a_restart_begins_from():
+    strategy = make(after=4, to="best")
+    proposals(strategy, 0, 12)
+    strategy.tell([told(0, (5.0,), genome=(1,) * 12), again(1, 0, 5.0, 5.0, genome=(1,) * 12)])
+    strategy.tell([told(2, (50.0,), genome=(0,) * 12), *flat(3, 4)])
+    (first,) = proposals(strategy, 12, 1)
+    assert (first.genome, first.parents) == ((1,) * 12, (0,))
+
+
+def test_an_improvement_that_proves_to_be_luck_does_not_put_a_restart_off():
+    def told_so_far(refuted):
+        strategy = make(after=6)
+        proposals(strategy, 0, 30)
+        strategy.tell([told(0, (5.0,), genome=(1,) * 12), again(1, 0, 5.0, 5.0, genome=(1,) * 12)])
+        strategy.tell([*flat(2, 3), told(5, (9.0,), genome=(0,) * 12)])
+        strategy.tell([again(6, 5, -1.0 if refuted else 9.0, 9.0, genome=(0,) * 12), *flat(7, 2)])
+        proposals(strategy, 30, 1)
+        return strategy.starts
+
+    assert told_so_far(refuted=True) == (0, 30)
+    assert told_so_far(refuted=False) == (0,)
+
+
+def test_a_claim_that_nobody_evaluates_again_holds_as_it_always_did():
+    strategy = make(after=3)
+    proposals(strategy, 0, 30)
+    strategy.tell([told(0, (5.0,), genome=(1,) * 12), again(1, 0, 5.0, 5.0, genome=(1,) * 12)])
+    strategy.tell([*flat(2, 2), told(4, (9.0,), genome=(0,) * 12), *flat(5, 2)])
+    proposals(strategy, 30, 1)
+    assert strategy.starts == (0,)
+    strategy.tell(flat(7, 1))
+    proposals(strategy, 31, 1)
+    assert strategy.starts == (0, 31)
+
+
+def test_a_fresh_start_knows_the_means_of_earlier_ones():
+    rounds = {**SMALL, "initial": "seed", "reevaluate_every": 2, "reevaluate_top": 1}
+    strategy = make(after=3, to="seed", options=rounds)
+    proposals(strategy, 0, 8)
+    seed = (0,) * 12
+    strategy.tell([told(0, (9.0,), genome=seed), again(1, 0, 1.0, 9.0, genome=seed), *flat(2, 4)])
+    first = proposals(strategy, 20, 1)
+    assert strategy.starts == (0, 20)
+    assert first[0].operator == "seed"
+    strategy.tell([told(20, (9.0,), genome=seed, function=0)])
+    proposals(strategy, 21, 1)
+    assert strategy.inner._keys == [(0, 5.0)]
+
+
+def test_rounds_rarer_than_restarts_are_refused():
+    with pytest.raises(ConfigError, match=r"restart\.after is 12, not more than the 12 distinct functions"):
+        make(options={**SMALL, "reevaluate_every": 12})
 
 
 def test_restarts_leave_a_trap():
