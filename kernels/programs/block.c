@@ -277,24 +277,40 @@ static int FN(pass)(FN(frame) *f, REAL *const *rows, REAL *pads, int n_in, const
     return bad;
 }
 
+/* Whole-tensor code, between the scalar code of a phase and its pass. */
+static void FN(run_whole)(const FN(frame) *f, REAL *const *rows, long n_parameters, const int64_t *segments,
+                          const int64_t *shapes, const int32_t *code, const int32_t *end, REAL *scratch) {
+    for (; code < end; code += 5) {
+        REAL *d = f->full + (code[1] & 0xffff) * f->full_stride;
+        const REAL *x = code[2] >> 16 == IN ? rows[code[2]] : f->full + (code[2] & 0xffff) * f->full_stride;
+        for (int t = 0; t < f->n_tensors; t++) {
+            long start = segments[t], n = segments[t + 1] - start;
+            FN(orthogonalize)(d + start, x + start, n, shapes ? shapes[2 * t] : n, shapes ? shapes[2 * t + 1] : 1, scratch);
+        }
+        for (long i = n_parameters; i < f->full_stride; i++) d[i] = 0; /* a last group is read whole */
+    }
+}
+
 /* One step of every program, in place; returns 0, or 1 where memory could not be had.
  *
- * header, phases, code, constants: kernels/programs/packing.py. weights, gradients, slots[k]: (n_programs, n_parameters).
+ * header, phases, code, constants: kernels/programs/packing.py. shapes: (n_tensors, 2), or 0. weights, gradients, slots[k]: (n_programs, n_parameters).
  * schedule: (n_programs,). active: rows to work on; finite: out, 1 where weights stayed finite. */
-int FN(optimizer_step)(long n_programs, long n_parameters, int n_tensors, const int64_t *segments, const int32_t *header,
-                       const int32_t *phases, const int32_t *code, const double *constants, REAL *weights,
-                       REAL *gradients, REAL *const *slots, int n_slots, const double *schedule, const uint8_t *active,
-                       uint8_t *finite) {
-    int n_in = 2 + n_slots, width = HEADER_WIDTH + n_slots;
+int FN(optimizer_step)(long n_programs, long n_parameters, int n_tensors, const int64_t *segments,
+                       const int64_t *shapes, const int32_t *header, const int32_t *phases, const int32_t *code,
+                       const double *constants, REAL *weights, REAL *gradients, REAL *const *slots, int n_slots,
+                       const double *schedule, const uint8_t *active, uint8_t *finite) {
+    int n_in = 2 + n_slots, width = HEADER_WIDTH + n_slots, matrices = 0;
     long most[5] = {0, 0, 0, 0, 0}; /* block, full, scalars, leaves, sums */
     if (n_in > MAX_IN) return 2;
     for (long p = 0; p < n_programs; p++) {
         const int32_t *h = header + p * width;
         int counts[5] = {h[2], h[3], h[4], h[5], h[8]};
         for (int k = 0; k < 5; k++) most[k] = counts[k] > most[k] ? counts[k] : most[k];
+        for (int k = 0; k < h[0]; k++) matrices |= phases[5 * (h[1] + k) + 1] < phases[5 * (h[1] + k) + 2];
     }
     long stride = (n_parameters + 2 * LANES - 1) & -LANES;
-    long reals = most[0] * BLOCK + most[1] * stride + n_in * LANES;
+    long scratch = matrices && shapes ? FN(orthogonalize_scratch)(shapes, n_tensors) : 0;
+    long reals = most[0] * BLOCK + most[1] * stride + n_in * LANES + scratch;
     long doubles = (most[2] + LANES) / LANES * LANES + most[4] * LANES + most[3] * n_tensors;
     char *memory = 0;
     if (posix_memalign((void **)&memory, 64, sizeof(double) * doubles + sizeof(REAL) * reals)) return 1;
@@ -320,6 +336,8 @@ int FN(optimizer_step)(long n_programs, long n_parameters, int n_tensors, const 
         for (int k = 0; k < h[0]; k++) {
             const int32_t *phase = phases + 5 * (h[1] + k);
             run_scalars(scalars, leaves, n_tensors, code + 5 * phase[0], code + 5 * phase[1]);
+            FN(run_whole)(&f, rows, n_parameters, segments, shapes, code + 5 * phase[1], code + 5 * phase[2],
+                          f.full + most[1] * stride);
             bad |= FN(pass)(&f, rows, pads, n_in, segments, phase, code, k == h[0] - 1 ? h + 9 : 0, h[8], leaves);
         }
         finite[p] = !bad;

@@ -15,7 +15,7 @@ from kernels.programs.opcodes import NAMES
 from kernels.programs.packing import PackedPrograms
 
 _HERE = Path(__file__).parent
-LIBRARY = CLibrary("programs", [_HERE / "interpreter.c", _HERE / "block.c"])
+LIBRARY = CLibrary("programs", [_HERE / "interpreter.c", _HERE / "matrix.c", _HERE / "block.c"])
 
 _MAX_INPUTS = 16  # MAX_IN in interpreter.c
 
@@ -31,7 +31,7 @@ def _function(itemsize: int) -> ctypes._CFuncPtr:
     pointer = ctypes.c_void_p
     function.argtypes = [
         *(ctypes.c_long, ctypes.c_long, ctypes.c_int, pointer, pointer, pointer, pointer, pointer, pointer, pointer),
-        *(pointer, ctypes.c_int, pointer, pointer, pointer),
+        *(pointer, pointer, ctypes.c_int, pointer, pointer, pointer),
     ]
     function.restype = ctypes.c_int
     return function
@@ -45,6 +45,7 @@ def step(
     schedule: np.ndarray,
     segments: np.ndarray,
     active: np.ndarray,
+    shapes: np.ndarray | None,
 ) -> np.ndarray:
     """`kernels.programs.optimizer_step` for checked numpy arrays; one thread, the interpreter lock released."""
     if len(slots) + 2 > _MAX_INPUTS:
@@ -55,7 +56,9 @@ def step(
         len(packed),
         weights.shape[1],
         len(segments) - 1,
-        *(array.ctypes.data for array in (segments, packed.header, packed.phases, packed.code, packed.constants)),
+        segments.ctypes.data,
+        None if shapes is None else shapes.ctypes.data,
+        *(array.ctypes.data for array in (packed.header, packed.phases, packed.code, packed.constants)),
         weights.ctypes.data,
         gradients.ctypes.data,
         ctypes.addressof(pointers),

@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __FMA__
+#include <immintrin.h>
+#endif
+
 #ifndef MVEC
 #define MVEC 0
 #endif
@@ -31,7 +35,7 @@ enum { IN, IN_BLOCK, IN_FULL, IN_SCALARS, IN_LEAVES };
     X(EXP) X(EXP2) X(EXP10) X(EXPM1) X(LOG) X(LOG10) X(LOG2) X(LOG1P)                                                  \
     X(SQUARE) X(SQRT) X(CUBE) X(CBRT) X(SIGN) X(RECIPROCAL) X(NORM) X(INVERT) X(NEGATIVE)                              \
     X(GLOBAL_NORM) X(INTERP) X(DOT) X(COSINE_SIM) X(CLIP_BY_GLOBAL_NORM) X(POWER)                                      \
-    X(PI) X(E) X(EPS)                                                                                                  \
+    X(PI) X(E) X(EPS) X(ORTHOGONALIZE)                                                                                 \
     X(COPY) X(SUM_PRODUCT) X(SUM_LEAVES)
 #define ENUMERATE(NAME) OP_##NAME,
 #define SPELL(NAME) #NAME " "
@@ -102,18 +106,41 @@ static void run_scalars(double *scalars, double *leaves, int n_tensors, const in
     }
 }
 
+/* As in opcodes.py. */
+#define NEWTON_SCHULZ_A 3.4445
+#define NEWTON_SCHULZ_B -4.7750
+#define NEWTON_SCHULZ_C 2.0315
+#define NEWTON_SCHULZ_STEPS 5
+
+/* x y + z over vectors of 32 bytes, rounded once where the instruction set has that; and x in every lane of one. */
+#ifdef __FMA__
+#define FUSED(x, y, z) (VECTOR)_mm256_fmadd_ps(x, y, z)
+#else
+#define FUSED(x, y, z) ((x) * (y) + (z))
+#endif
+#define SPREAD(x) (VECTOR){x, x, x, x, x, x, x, x}
 #define REAL float
 #define REAL_MAX FLT_MAX
 #define FN(name) name##_f32
 #define M(name) name##f
+#include "matrix.c"
 #include "block.c"
 #undef REAL
 #undef REAL_MAX
 #undef FN
 #undef M
+#undef FUSED
+#undef SPREAD
 
+#ifdef __FMA__
+#define FUSED(x, y, z) (VECTOR)_mm256_fmadd_pd(x, y, z)
+#else
+#define FUSED(x, y, z) ((x) * (y) + (z))
+#endif
+#define SPREAD(x) (VECTOR){x, x, x, x}
 #define REAL double
 #define REAL_MAX DBL_MAX
 #define FN(name) name##_f64
 #define M(name) name
+#include "matrix.c"
 #include "block.c"

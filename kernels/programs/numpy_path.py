@@ -7,11 +7,12 @@ it is best with rows of thousands of parameters.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kernels.programs.opcodes import GUARD, OPCODES
+from kernels.programs.opcodes import GUARD, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, OPCODES
 from kernels.programs.packing import PackedPrograms
 from kernels.programs.plan import BLOCK, COPY, FULL, IN, LEAVES, SCALARS, SUM_LEAVES, SUM_PRODUCT, Plan, index, space
 
@@ -82,10 +83,11 @@ def step(
     schedule: Array,
     segments: Array,
     active: Array,
+    shapes: Array | None,
 ) -> Array:
     """`kernels.programs.optimizer_step` for checked numpy arrays."""
     finite = np.zeros(len(packed), np.bool_)
-    machine = _Machine(weights.dtype, segments)
+    machine = _Machine(weights.dtype, segments, shapes)
     with np.errstate(all="ignore"):
         for row in np.flatnonzero(active):
             rows = [array[row] for array in (weights, gradients, *slots)]
@@ -93,14 +95,32 @@ def step(
     return finite
 
 
+def _orthogonalize(x: Array, rows: int, columns: int, out: Array) -> None:
+    """Of one tensor (size,). A product of one matrix at a time: nothing depends on how many programs there are."""
+    wide = x.astype(np.float64)
+    size = np.sqrt(np.square(wide).sum())
+    if min(rows, columns) < 2:
+        out[...] = wide / (size / math.sqrt(len(x)) + GUARD)
+        return
+    y = (wide / (size + GUARD)).astype(x.dtype).reshape(rows, columns)
+    y = y if rows <= columns else y.T
+    a, b, c = (x.dtype.type(number) for number in NEWTON_SCHULZ)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = y @ y.T
+        y = a * y + (b * gram + c * (gram @ gram)) @ y
+    y = y if rows <= columns else y.T
+    np.multiply(y, x.dtype.type(math.sqrt(max(rows, columns))), out=out.reshape(rows, columns))
+
+
 class _Machine:
     """Registers that are used again from program to program."""
 
-    def __init__(self, dtype: np.dtype, segments: Array) -> None:
+    def __init__(self, dtype: np.dtype, segments: Array, shapes: Array | None) -> None:
         self.dtype = dtype
         self.starts = segments[:-1]
         self.lengths = np.diff(segments)
         self.parts = [slice(int(a), int(b)) for a, b in itertools.pairwise(segments)]
+        self.shapes = [(1, 1)] * len(self.parts) if shapes is None else shapes.tolist()
         self.registers: dict[int, list[Array]] = {BLOCK: [], FULL: []}
 
     def run(self, plan: Plan, rows: list[Array], schedule: np.float64) -> bool:
@@ -114,6 +134,10 @@ class _Machine:
         for phase in plan.phases:
             for line in phase.scalar:
                 self._scalar(spaces, *line)
+            for _, destination, operand, *_ in phase.whole:
+                tree, out = (spaces[space(place)][index(place)] for place in (operand, destination))
+                for part, shape in zip(self.parts, self.shapes, strict=True):
+                    _orthogonalize(tree[part], *shape, out[part])
             for line in phase.tree:
                 self._tree(spaces, *line)
         for slot, operand in zip(rows[2:], plan.slots, strict=True):

@@ -1,8 +1,8 @@
 """The operators that programs are made of: numbers, arities and the rule for the kind of a result.
 
 The operators are the 45 primitives of symbolic optimizer search (Chen et al. 2023, "Symbolic Discovery of Optimization
-Algorithms", table of functions), made total where the released library had defects. What each computes is defined by
-`kernels.programs.reference`; in short:
+Algorithms", table of functions), made total where the released library had defects, and one for matrices. What each
+computes is defined by `kernels.programs.reference`; in short:
 
 - `div(a, b)` is a / (b + 1e-8), or a / (b - 1e-8) for negative b; `reciprocal(x)` is `div(1, x)`.
 - `log`, `log2`, `log10`, `sqrt` act on |x|; `log1p(x)` is log|1 + x|. `exp` and its kin, `arcsin` and its kin and
@@ -12,6 +12,10 @@ Algorithms", table of functions), made total where the released library had defe
 - `norm` is the Euclidean norm of each tensor (of a leaf or scalar: |x|), `global_norm` the norm over everything;
   `dot` sums over everything; `cosine_sim(a, b)` is div(dot(a, b), |a| |b|);
   `clip_by_global_norm(x, s)` is x min(1, div(s, global_norm(x))).
+- `orthogonalize(x)`, tensor by tensor: a matrix becomes, nearly, the nearest matrix with orthonormal rows or columns
+  (five Newton-Schulz steps of Muon: Jordan et al. 2024, kellerjordan.github.io/posts/muon), times the square root of
+  the larger dimension, so that its elements are about 1 in the root mean square; any other tensor becomes
+  x / (rms(x) + 1e-8). A leaf or a scalar: x / (|x| + 1e-8).
 """
 
 from __future__ import annotations
@@ -31,13 +35,14 @@ UNARY = (
 )
 OTHER = ("global_norm", "interp", "dot", "cosine_sim", "clip_by_global_norm", "power")
 CONSTANT = ("pi", "e", "eps")
+MATRIX = ("orthogonalize",)
 
-NAMES: tuple[str, ...] = (*BINARY, *UNARY, *OTHER, *CONSTANT)
+NAMES: tuple[str, ...] = (*BINARY, *UNARY, *OTHER, *CONSTANT, *MATRIX)
 OPCODES: Mapping[str, int] = MappingProxyType({name: number for number, name in enumerate(NAMES)})
 """Opcode of every operator, by name; the numbers are part of no file format and may change."""
 
 ARITY: tuple[int, ...] = tuple(
-    {**dict.fromkeys(BINARY, 2), **dict.fromkeys(UNARY, 1), **dict.fromkeys(CONSTANT, 0)}.get(name)
+    {**dict.fromkeys(BINARY, 2), **dict.fromkeys((*UNARY, *MATRIX), 1), **dict.fromkeys(CONSTANT, 0)}.get(name)
     or {"global_norm": 1, "interp": 3, "dot": 2, "cosine_sim": 2, "clip_by_global_norm": 2, "power": 2}.get(name, 0)
     for name in NAMES
 )
@@ -48,6 +53,10 @@ CONSTANT_VALUES: Mapping[int, float] = MappingProxyType(
 
 GUARD = 1e-8
 """How far a divisor is pushed away from zero."""
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""a, b, c of a step Y <- a Y + (b Y Y' + c (Y Y')^2) Y. Singular values from 0.002 to 1 end between 0.68 and 1.21."""
+NEWTON_SCHULZ_STEPS = 5
 
 _TO_SCALAR = frozenset(OPCODES[name] for name in ("global_norm", "dot", "cosine_sim", *CONSTANT))
 _NORM, _CLIP = OPCODES["norm"], OPCODES["clip_by_global_norm"]

@@ -43,9 +43,11 @@ class PackedPrograms:
         plans: how each is run, one a row.
         n_slots: state arrays a program reads and writes.
         header: (n_programs, 10 + n_slots) int32, see `_encode`.
-        phases: (n, 5) int32: scalar code from and to, tree code from and to, whether tensors matter.
+        phases: (n, 5) int32: where scalar code starts, whole-tensor code, tree code, where that ends; whether tensors
+            matter.
         code: (n, 5) int32 micro-operations.
         constants: (n,) float64.
+        reads_shapes: whether a program among those given to `pack` tells matrices from other tensors.
     """
 
     programs: tuple[Lowered, ...]
@@ -55,6 +57,7 @@ class PackedPrograms:
     phases: np.ndarray
     code: np.ndarray
     constants: np.ndarray
+    reads_shapes: bool
 
     def __len__(self) -> int:
         return len(self.programs)
@@ -96,9 +99,9 @@ def pack(programs: Sequence[Lowered]) -> PackedPrograms:
             plans.append(plan_program(program))
         rows.append(encoded[key])
     header, phases, code, constants = _encode(plans, n_inputs - 3)
-    return PackedPrograms(
-        tuple(programs), tuple(plans[row] for row in rows), n_inputs - 3, header[rows], phases, code, constants
-    )
+    matrices = any(phase.whole for plan in plans for phase in plan.phases)
+    planned = tuple(plans[row] for row in rows)
+    return PackedPrograms(tuple(programs), planned, n_inputs - 3, header[rows], phases, code, constants, matrices)
 
 
 def check(program: Lowered, n_inputs: int, where: str) -> None:
@@ -157,9 +160,11 @@ def _encode(plans: Sequence[Plan], n_slots: int) -> tuple[np.ndarray, np.ndarray
         for phase in plan.phases:
             start = len(code)
             code.extend(phase.scalar)
-            middle = len(code)
+            whole = len(code)
+            code.extend(phase.whole)
+            tree = len(code)
             code.extend(phase.tree)
-            phases.append((start, middle, middle, len(code), int(phase.per_tensor)))
+            phases.append((start, whole, tree, len(code), int(phase.per_tensor)))
     return (
         np.array(header, np.int32).reshape(len(plans), HEADER_WIDTH + n_slots),
         np.array(phases, np.int32).reshape(-1, 5),

@@ -1,9 +1,10 @@
 """How one program is run: micro-operations, cut into phases at its reductions, with registers assigned.
 
 A phase is one pass over the parameters in cache-sized blocks. Before the pass, what is computed from scalars and
-leaves alone is computed once; after it, the sums that it accumulated are there for the next phase. A value that is
-needed in a later phase than its own is kept in full length; all others live in registers of one block. Values are
-computed as late as they can be, so that as few as possible must be kept.
+leaves alone is computed once, and then what needs whole tensors (`orthogonalize`), from full-length values into
+full-length values; after it, the sums that it accumulated are there for the next phase. A value that is needed in a
+later phase than its own is kept in full length; all others live in registers of one block. Values are computed as late
+as they can be, so that as few as possible must be kept.
 
 The new slots are written in place where nothing reads the old ones any more.
 """
@@ -17,6 +18,8 @@ from kernels.programs.opcodes import CONSTANT_VALUES, LEAF, OPCODES, SCALAR, TRE
 
 # Micro-operations beside the elementwise operators, numbered after them.
 COPY, SUM_PRODUCT, SUM_LEAVES = len(OPCODES), len(OPCODES) + 1, len(OPCODES) + 2
+WHOLE = OPCODES["orthogonalize"]
+"""The operator on whole tensors; of leaves and scalars it is spelled out."""
 
 # Where an operand lies: SPACE << 16 | index.
 IN, BLOCK, FULL, SCALARS, LEAVES = 0, 1, 2, 3, 4
@@ -38,14 +41,16 @@ def index(operand: int) -> int:
 
 
 class Phase(NamedTuple):
-    """One pass: scalar code before it, tree code in it; micro-operations are (opcode, destination, a, b, c).
+    """One pass: scalar and whole-tensor code before it, tree code in it; lines are (opcode, destination, a, b, c).
 
-    In tree code SUM_PRODUCT adds up a * b for each tensor in float64: its destination is a leaf, c the number of the
-    accumulator. In scalar code SUM_LEAVES adds up a leaf over the tensors. `interp` appears in tree code with trees a
-    and b and a leaf or scalar c; every other form has been spelled out.
+    Whole-tensor code is `WHOLE` alone, from an input or full-length register to a full-length register. In tree code
+    SUM_PRODUCT adds up a * b for each tensor in float64: its destination is a leaf, c the number of the accumulator. In
+    scalar code SUM_LEAVES adds up a leaf over the tensors. `interp` appears in tree code with trees a and b and a leaf
+    or scalar c; every other form has been spelled out.
     """
 
     scalar: tuple[tuple[int, int, int, int, int], ...]
+    whole: tuple[tuple[int, int, int, int, int], ...]
     tree: tuple[tuple[int, int, int, int, int], ...]
     per_tensor: bool
 
@@ -148,6 +153,8 @@ def _expand_one(out: _Virtual, opcode: int, name: str, given: list[int]) -> int:
         return out.emit("sqrt", out.emit_code(SUM_PRODUCT, LEAF, given[0], given[0]))
     if name == "global_norm":
         return out.global_norm(given[0], kinds[0])
+    if name == "orthogonalize" and kinds[0] != TREE:
+        return out.emit("div", given[0], out.emit("abs", given[0]))
     if name == "dot":
         return out.dot(*given, min(kinds))
     if name == "cosine_sim":
@@ -174,10 +181,11 @@ def _assign(virtual: _Virtual, n_inputs: int, in_place: bool, max_block: int | N
     phase_of, last = _phases(code, kinds, virtual.outputs)
     passes: list[list[tuple[int, int, tuple[int, ...]]]] = [[] for _ in range(last + 1)]
     before: list[list[tuple[int, int, tuple[int, ...]]]] = [[] for _ in range(last + 1)]
+    whole: list[list[tuple[int, int, tuple[int, ...]]]] = [[] for _ in range(last + 1)]
     for item in code:
         opcode, register, _ = item
         in_pass = kinds[register] == TREE or opcode == SUM_PRODUCT
-        (passes if in_pass else before)[phase_of[register]].append(item)
+        (whole if opcode == WHOLE else passes if in_pass else before)[phase_of[register]].append(item)
 
     outputs = list(virtual.outputs)
     slot_inputs = range(2, n_inputs - 1)
@@ -209,11 +217,11 @@ def _assign(virtual: _Virtual, n_inputs: int, in_place: bool, max_block: int | N
 
     if in_place:
         _place_slots(passes[last], outputs, kinds, n_inputs, where)
-    n_block, n_full = _allocate(passes, phase_of, outputs, kinds, where, max_block)
+    n_block, n_full = _allocate(passes, whole, outputs, kinds, where, max_block)
 
     phases = []
     n_sums = 0
-    for number, (scalar, tree) in enumerate(zip(before, passes, strict=True)):
+    for number, (scalar, tensors, tree) in enumerate(zip(before, whole, passes, strict=True)):
         sums = 0
         rows = []
         per_tensor = number == last and any(kinds[register] == LEAF for register in outputs)
@@ -225,10 +233,11 @@ def _assign(virtual: _Virtual, n_inputs: int, in_place: bool, max_block: int | N
                 sums += 1
             rows.append(_row(opcode, where[register], located))
         n_sums = max(n_sums, sums)
-        lines = tuple(
-            _row(opcode, where[register], [where[o] for o in operands]) for opcode, register, operands in scalar
+        first, second = (
+            tuple(_row(opcode, where[register], [where[o] for o in operands]) for opcode, register, operands in items)
+            for items in (scalar, tensors)
         )
-        phases.append(Phase(lines, tuple(rows), per_tensor))
+        phases.append(Phase(first, second, tuple(rows), per_tensor))
     located = [where[register] for register in outputs]
     return Plan(
         tuple(phases), n_block, n_full, n_scalars, n_leaves, n_sums, tuple(constants), located[0], tuple(located[1:])
@@ -256,9 +265,14 @@ def _phases(
     """Phase of every instruction, by its register, and the last phase."""
     ready: dict[int, int] = {}
     phase_of: dict[int, int] = {}
+    in_pass: set[int] = set()  # trees that are whole only when the pass of their phase is over
     for opcode, register, operands in code:
-        phase_of[register] = max((ready.get(operand, 0) for operand in operands), default=0)
+        phase_of[register] = max(
+            (ready.get(operand, 0) + (opcode == WHOLE and operand in in_pass) for operand in operands), default=0
+        )
         ready[register] = phase_of[register] + (opcode == SUM_PRODUCT)
+        if kinds[register] == TREE and opcode != WHOLE:
+            in_pass.add(register)
     last = max(ready.values(), default=0)
     latest: dict[int, int] = dict.fromkeys(outputs, last)
     for opcode, register, operands in reversed(code):
@@ -266,7 +280,8 @@ def _phases(
             phase_of[register] = latest[register]
         if kinds[register] == TREE or opcode == SUM_PRODUCT:
             for operand in operands:
-                latest[operand] = min(latest.get(operand, last), phase_of[register])
+                limit = phase_of[register] - (opcode == WHOLE and operand in in_pass)
+                latest[operand] = min(latest.get(operand, last), limit)
     return phase_of, last
 
 
@@ -290,7 +305,7 @@ def _place_slots(
 
 def _allocate(
     passes: list[list[tuple[int, int, tuple[int, ...]]]],
-    phase_of: dict[int, int],
+    whole: list[list[tuple[int, int, tuple[int, ...]]]],
     outputs: Sequence[int],
     kinds: list[int],
     where: dict[int, int],
@@ -300,14 +315,26 @@ def _allocate(
     last = len(passes) - 1
     final_phase: dict[int, int] = dict.fromkeys(outputs, last)
     final_line: dict[int, int] = dict.fromkeys(outputs, len(passes[last]))
-    for number, tree in enumerate(passes):
-        for line, (_, _, operands) in enumerate(tree):
+    for number, (tensors, tree) in enumerate(zip(whole, passes, strict=True)):
+        lines = [(-1, operands) for _, _, operands in tensors]
+        for line, operands in (*lines, *((line, operands) for line, (_, _, operands) in enumerate(tree))):
             for operand in operands:
                 if number >= final_phase.get(operand, 0) and operand not in outputs:
                     final_phase[operand], final_line[operand] = number, line
-    n_block = n_full = 0
+    n_block = 0
     full_until: list[int] = []  # last phase in which each full-length register is read
+
+    def full(register: int, number: int) -> None:
+        chosen = next((slot for slot, busy in enumerate(full_until) if busy < number), None)
+        if chosen is None:
+            full_until.append(0)
+            chosen = len(full_until) - 1
+        full_until[chosen] = final_phase[register]
+        where[register] = FULL << 16 | chosen
+
     for number, tree in enumerate(passes):
+        for _, register, _ in whole[number]:
+            full(register, number)
         free: list[int] = []
         taken = 0
         for line, (_, register, operands) in enumerate(tree):
@@ -317,8 +344,7 @@ def _allocate(
                     free.append(index(located))
             if kinds[register] != TREE or register in where:
                 continue
-            until = final_phase[register]
-            if until == number and (free or max_block is None or taken < max_block):
+            if final_phase[register] == number and (free or max_block is None or taken < max_block):
                 if free:
                     where[register] = BLOCK << 16 | free.pop()
                 else:
@@ -326,11 +352,5 @@ def _allocate(
                     taken += 1
                 n_block = max(n_block, taken)
                 continue
-            chosen = next((slot for slot, busy in enumerate(full_until) if busy < number), None)
-            if chosen is None:
-                full_until.append(until)
-                chosen = len(full_until) - 1
-            full_until[chosen] = until
-            where[register] = FULL << 16 | chosen
-            n_full = len(full_until)
-    return n_block, n_full
+            full(register, number)
+    return n_block, len(full_until)

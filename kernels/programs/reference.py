@@ -2,18 +2,30 @@
 
 Every other path is held against this one. Trees are flat tensors (n_parameters,) in the dtype of the weights; leaves
 (n_tensors,) and scalars () are float64, whatever that dtype is, and are rounded to it where they meet a tree (a divisor
-after its guard, a weight 1 - a after its subtraction). Sums are taken in float64.
+after its guard, a weight 1 - a after its subtraction). Sums are taken in float64; products of matrices, and only they,
+in the dtype of the weights.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kernels.programs.opcodes import CONSTANT_VALUES, GUARD, LEAF, NAMES, SCALAR, TREE, result_kind
+from kernels.programs.opcodes import (
+    CONSTANT_VALUES,
+    GUARD,
+    LEAF,
+    NAMES,
+    NEWTON_SCHULZ,
+    NEWTON_SCHULZ_STEPS,
+    SCALAR,
+    TREE,
+    result_kind,
+)
 from kernels.programs.packing import Lowered
 
 Hook = Callable[[Tensor, str], Tensor]
@@ -36,6 +48,7 @@ def reference_step(
     schedule: float,
     segments: Sequence[int],
     disturb: Hook | None = None,
+    shapes: Sequence[Sequence[int]] | None = None,
 ) -> Step:
     """One step: update, new slots = program(w, g, slots..., lr); new weights = w - update. Nothing is changed in place.
 
@@ -44,10 +57,12 @@ def reference_step(
         weights, gradients, slots: (n_parameters,) of one dtype.
         schedule: the program's last input.
         segments: (n_tensors + 1,) offsets of the tensors.
-        disturb: applied to every operand as it is read, with the operator's name, and to the outputs with no name;
-            tests measure conditioning with it.
+        disturb: applied to every operand as it is read (also of the products inside `orthogonalize`), with the
+            operator's name, and to the outputs with no name; tests measure conditioning with it.
+        shapes: (rows, columns) of each tensor, row-major; a matrix where both exceed 1. None: there are no matrices.
     """
-    machine = _Machine(weights.dtype, weights.device, [int(offset) for offset in segments])
+    offsets = [int(offset) for offset in segments]
+    machine = _Machine(weights.dtype, weights.device, offsets, shapes, disturb)
     values = [(tensor, TREE) for tensor in (weights, gradients, *slots)]
     values.append((machine.scalar(schedule), SCALAR))
     registers = dict(enumerate(values))
@@ -120,10 +135,19 @@ _BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class _Machine:
     """The operators over (tensor, kind) pairs, for one set of tensors."""
 
-    def __init__(self, dtype: torch.dtype, device: torch.device, segments: list[int]) -> None:
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        device: torch.device,
+        segments: list[int],
+        shapes: Sequence[Sequence[int]] | None,
+        disturb: Hook | None,
+    ) -> None:
         self.dtype = dtype
         self.device = device
         self.segments = segments
+        self.shapes = [(1, 1)] * (len(segments) - 1) if shapes is None else [(int(r), int(c)) for r, c in shapes]
+        self.disturb = disturb
         self.lengths = torch.tensor(segments, device=device).diff()
 
     def scalar(self, value: float) -> Tensor:
@@ -136,6 +160,9 @@ class _Machine:
             return self.scalar(CONSTANT_VALUES[opcode]), SCALAR
         if name == "norm" and operands[0][1] == TREE:
             return self.norm(operands[0]), LEAF
+        if name == "orthogonalize":
+            x = operands[0][0]
+            return (self.orthogonalize(x) if kind == TREE else x / (x.abs() + GUARD)), kind
         if name in _UNARY:
             return _UNARY[name](operands[0][0]), kind
         if name in ("global_norm", "dot", "cosine_sim", "clip_by_global_norm", "interp"):
@@ -197,3 +224,26 @@ class _Machine:
     def interp(self, x: Value, y: Value, a: Value) -> Value:
         rest = 1 - a[0], a[1]
         return self.binary("add", self.binary("mul", rest, x), self.binary("mul", a, y))
+
+    def orthogonalize(self, tree: Tensor) -> Tensor:
+        parts = []
+        for part, (rows, columns) in zip(self.parts(tree), self.shapes, strict=True):
+            wide = part.double()
+            size = wide.square().sum().sqrt()
+            if min(rows, columns) > 1:
+                y = (wide / (size + GUARD)).to(self.dtype).reshape(rows, columns)
+                flat = self.newton_schulz(y if rows <= columns else y.T)
+                parts.append(((flat if rows <= columns else flat.T) * math.sqrt(max(rows, columns))).reshape(-1))
+            else:
+                parts.append((wide / (size / math.sqrt(len(part)) + GUARD)).to(self.dtype))
+        return torch.cat(parts)
+
+    def newton_schulz(self, y: Tensor) -> Tensor:
+        """Y <- a Y + (b A + c A A) Y with A = Y Y', for a matrix with no more rows than columns."""
+        a, b, c = NEWTON_SCHULZ
+        read = (lambda x: x) if self.disturb is None else (lambda x: self.disturb(x, "orthogonalize"))
+        for _ in range(NEWTON_SCHULZ_STEPS):
+            gram = read(y) @ read(y).T
+            polynomial = b * read(gram) + c * (read(gram) @ read(gram))
+            y = a * read(y) + read(polynomial) @ read(y)
+        return y

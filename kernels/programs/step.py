@@ -24,6 +24,7 @@ def optimizer_step(
     segments: Any,
     backend: str | None = None,
     active: Any | None = None,
+    shapes: Any | None = None,
 ) -> Any:
     """Run every program on its own row, in place: update, new slots = program(w, g, slots..., lr); weights -= update.
 
@@ -39,6 +40,9 @@ def optimizer_step(
         segments: (n_tensors + 1,) int64 offsets of the tensors within n_parameters: 0, ..., n_parameters.
         backend: "c", "numpy", "torch", "triton", or None for the best one that is there (`kernels.dispatch`).
         active: (n_programs,) bool; rows that are False are left as they are. None: all rows.
+        shapes: (n_tensors, 2) int64 rows and columns of the tensors, each row-major; a tensor is a matrix where both
+            exceed 1. None: there are no matrices. Only `orthogonalize` tells matrices from other tensors; where no
+            program calls it, shapes are not looked at.
 
     Returns:
         (n_programs,) bool: True where the row was worked on and its weights are all finite, whatever its slots hold.
@@ -57,6 +61,7 @@ def optimizer_step(
     _check(packed, weights, gradients, slots, segments)
     schedule = _per_program(schedule, len(packed), np.float64, "schedule")
     active = _per_program(True if active is None else active, len(packed), np.bool_, "active")
+    shapes = _shapes(shapes if packed.reads_shapes else None, segments)
     if name == "c":
         from kernels.programs import c_path as path
     elif name == "numpy":
@@ -64,8 +69,8 @@ def optimizer_step(
     elif name == "triton":
         from kernels.programs import triton_path as path
     else:
-        return _torch_step(packed, weights, gradients, slots, schedule, segments, active)
-    return path.step(packed, weights, gradients, slots, schedule, segments, active)
+        return _torch_step(packed, weights, gradients, slots, schedule, segments, active, shapes)
+    return path.step(packed, weights, gradients, slots, schedule, segments, active, shapes)
 
 
 def _numpy(array: Any) -> np.ndarray:
@@ -108,6 +113,21 @@ def _check(packed: PackedPrograms, weights: Any, gradients: Any, slots: Sequence
         raise KernelError(f"segments must increase strictly, not {segments}", "leave empty tensors out")
 
 
+def _shapes(shapes: Any, segments: np.ndarray) -> np.ndarray | None:
+    if shapes is None:
+        return None
+    array = np.ascontiguousarray(_numpy(shapes), np.int64)
+    lengths = np.diff(segments)
+    if array.shape != (len(lengths), 2):
+        raise KernelError(f"shapes must be ({len(lengths)}, 2), rows and columns of each tensor, not {array.shape}")
+    if (array < 1).any() or (array.prod(axis=1) != lengths).any():
+        raise KernelError(
+            f"shapes {array.tolist()} do not fit tensors of {lengths.tolist()} elements",
+            "give rows and columns of each, (size, 1) where it is no matrix",
+        )
+    return array
+
+
 def _torch_step(
     packed: PackedPrograms,
     weights: Any,
@@ -116,13 +136,16 @@ def _torch_step(
     schedule: np.ndarray,
     segments: np.ndarray,
     active: np.ndarray,
+    shapes: np.ndarray | None,
 ) -> Any:
     """The reference, a row at a time."""
     tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in (weights, gradients, *slots)]
     finite = torch.zeros(len(packed), dtype=torch.bool, device=tensors[0].device)
     for row in np.flatnonzero(active):
         own = [tensor[row] for tensor in tensors]
-        result = reference_step(packed.programs[row], own[0], own[1], own[2:], float(schedule[row]), segments)
+        result = reference_step(
+            packed.programs[row], own[0], own[1], own[2:], float(schedule[row]), segments, shapes=shapes
+        )
         for target, value in zip((own[0], *own[2:]), (result.weights, *result.slots), strict=True):
             target.copy_(value)
         finite[row] = result.finite

@@ -4,7 +4,8 @@ Grid (program, block): an instance runs a phase's tree code over one block of on
 are kept in the processor's registers, read and written by selection on the (uniform) register number; values beyond
 them, and values that outlive their phase, are kept in device memory. Opcodes are uniform over an instance, so that
 dispatch is a branch, not a mask. Sums leave as one float64 a block and are folded, block by block, by the small kernel
-that runs the scalar code before the next phase. Nothing depends on which programs share a call.
+that runs the scalar code before the next phase. What needs whole tensors has a kernel of its own between the two
+(triton_matrix.py), launched only where a program calls for it. Nothing depends on which programs share a call.
 
 Division, square roots and elementary functions are computed in float64 and rounded: Triton's own float32 versions are
 approximate.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,21 +28,25 @@ from kernels.errors import KernelError
 from kernels.programs.packing import PackedPrograms
 from kernels.programs.plan import COPY, LEAVES, SCALARS, SUM_PRODUCT, Plan, index, plan_program, space
 from kernels.programs.triton_kernels import scalar_kernel, tree_kernel
+from kernels.programs.triton_matrix import whole_kernel
 
 # Four elements a thread: 128 registers and no spills for sm_90; 1024 takes 255 and spills (compiled, not run there).
 BLOCK_SIZE = 512
+_TILE = 32
 _MAX_SLOTS = 4
 _REGISTERS = 8
 
 
 class _Encoded(NamedTuple):
-    """Programs for the two kernels: header (n, 7 + n_slots), phases (n, 4), code (n, 5) int32, constants float64."""
+    """Programs for the kernels: header (n, 7 + n_slots), phases (n, 4), code (n, 5) int32, constants float64. wholes:
+    most whole-tensor instructions in each phase."""
 
     header: torch.Tensor
     phases: torch.Tensor
     code: torch.Tensor
     constants: torch.Tensor
     n_phases: int
+    wholes: tuple[int, ...]
     n_full: int
     n_values: int
     n_sums: int
@@ -73,12 +78,14 @@ def _encode(packed: PackedPrograms, device: torch.device) -> _Encoded:
         constants.extend(plan.constants)
         for phase in plan.phases:
             bounds = [len(code)]
-            for lines in (phase.scalar, phase.tree):
+            for lines in (phase.scalar, phase.whole, phase.tree):
                 for opcode, destination, a, b, c in lines:
                     number = c if opcode == SUM_PRODUCT else place(c)
                     code.append((opcode, place(destination), place(a), place(b), number))
                 bounds.append(len(code))
-            phases.append((bounds[0], bounds[1], bounds[1], bounds[2]))
+            phases.append(tuple(bounds))
+
+    wholes = {tuple(len(phase.whole) for phase in plan.phases) for plan in planned.values()}
 
     def array(rows: Any, width: int) -> torch.Tensor:
         return torch.from_numpy(np.array(rows, np.int32).reshape(-1, width)).to(device)
@@ -89,6 +96,7 @@ def _encode(packed: PackedPrograms, device: torch.device) -> _Encoded:
         array(code or [(COPY, -1, -1, -1, -1)], 5),
         torch.tensor(constants or [0.0], dtype=torch.float64, device=device),
         max(len(plan.phases) for plan in plans),
+        tuple(max(counts) for counts in zip_longest(*wholes, fillvalue=0)),
         max(plan.n_full for plan in plans),
         max(plan.n_scalars + plan.n_leaves for plan in plans),
         max(plan.n_sums for plan in plans),
@@ -114,6 +122,7 @@ def step(
     schedule: np.ndarray,
     segments: np.ndarray,
     active: np.ndarray,
+    shapes: np.ndarray | None,
 ) -> Any:
     """`kernels.programs.optimizer_step` for checked CUDA tensors, or CPU arrays under the interpreter."""
     if len(slots) > _MAX_SLOTS:
@@ -140,12 +149,26 @@ def step(
     inputs = (tensors + [tensors[0]] * _MAX_SLOTS)[: 2 + _MAX_SLOTS]
     programs = (encoded.header, encoded.phases, encoded.code)
     width = encoded.header.shape[1]
+    if any(encoded.wholes):
+        sizes = np.ones((n_tensors, 2), np.int64) if shapes is None else shapes
+        # Of each matrix two copies and two squares of its smaller side.
+        needed = np.where(sizes.min(axis=1) > 1, 2 * (sizes.prod(axis=1) + sizes.min(axis=1) ** 2), 0)
+        room = int(needed.sum())
+        scratch = empty(n_programs, room, dtype=tensors[0].dtype)
+        scratch_start = torch.from_numpy(needed.cumsum() - needed).to(device)
+        sizes = torch.from_numpy(sizes).to(device)
     for phase in range(encoded.n_phases):
         scalar_kernel[(n_programs,)](
             *programs, encoded.constants, rate, on, values, partial, offsets, tensor,
             phase, n_tensors, n_blocks, encoded.n_values, max(1, encoded.n_sums),
             WIDTH=width, LANES=max(2, triton.next_power_of_2(n_tensors)),
         )  # fmt: skip
+        for number in range(encoded.wholes[phase]):
+            whole_kernel[(n_programs, n_tensors)](
+                *programs, on, offsets, sizes, scratch, scratch_start, *inputs, full,
+                phase, number, n_programs, n_parameters, room,
+                WIDTH=width, CHUNK=BLOCK_SIZE, TILE=_TILE,
+            )  # fmt: skip
         tree_kernel[(n_programs, n_blocks)](
             *programs, values, partial, on, bad, start, end, tensor, *inputs, full,
             phase, n_programs, n_parameters, n_tensors, n_blocks, encoded.n_values, max(1, encoded.n_sums),
@@ -156,7 +179,7 @@ def step(
 
 
 def compile_ahead(capability: int) -> dict[str, dict[str, int]]:
-    """Compile both kernels for an NVIDIA device that is not there (e.g. 90 for an H100); sizes of PTX and binary.
+    """Compile the kernels for an NVIDIA device that is not there (e.g. 90 for an H100); sizes of PTX and binary.
 
     Raises whatever Triton's compiler raises. Does not work under the interpreter.
     """
@@ -166,13 +189,21 @@ def compile_ahead(capability: int) -> dict[str, dict[str, int]]:
     pointers = {"values": "*fp64", "partial": "*fp64", "constants": "*fp64", "schedule": "*fp64", "segments": "*i64"}
     pointers |= dict.fromkeys(("header", "phases", "code", "active", "bad"), "*i32")
     pointers |= dict.fromkeys(("block_start", "block_end", "block_tensor"), "*i32")
-    pointers |= dict.fromkeys(("w", "g", "s0", "s1", "s2", "s3", "full"), "*fp32")
-    whole = ("phase", "n_programs", "n_parameters", "n_tensors", "n_blocks", "n_values", "n_sums")
-    chosen = {"WIDTH": 9, "LANES": 8, "N_SLOTS": 2, "BLOCK": BLOCK_SIZE}
+    pointers |= dict.fromkeys(("shapes", "scratch_start"), "*i64")
+    pointers |= dict.fromkeys(("w", "g", "s0", "s1", "s2", "s3", "full", "scratch"), "*fp32")
+    numbers = {"phase", "number", "n_programs", "n_parameters", "n_tensors", "n_blocks", "n_values", "n_sums"}
+    numbers.add("scratch_size")
+    chosen = {"WIDTH": 9, "LANES": 8, "N_SLOTS": 2, "BLOCK": BLOCK_SIZE, "CHUNK": BLOCK_SIZE, "TILE": _TILE}
     sizes = {}
-    for kernel in (scalar_kernel, tree_kernel):
-        signature = {name: pointers.get(name, "i32" if name in whole else "constexpr") for name in kernel.arg_names}
-        constants = {(place,): chosen[name] for place, name in enumerate(kernel.arg_names) if name in chosen}
+    double = dict.fromkeys(("w", "g", "s0", "s1", "s2", "s3", "full", "scratch"), "*fp64")
+    for kernel, name, given in (
+        (scalar_kernel, "scalar_kernel", pointers),
+        (tree_kernel, "tree_kernel", pointers),
+        (whole_kernel, "whole_kernel", pointers),
+        (whole_kernel, "whole_kernel float64", pointers | double),
+    ):
+        signature = {key: given.get(key, "i32" if key in numbers else "constexpr") for key in kernel.arg_names}
+        constants = {(place,): chosen[key] for place, key in enumerate(kernel.arg_names) if key in chosen}
         built = triton.compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32))
-        sizes[kernel.__name__] = {"ptx": len(built.asm["ptx"]), "binary": len(built.asm["cubin"])}
+        sizes[name] = {"ptx": len(built.asm["ptx"]), "binary": len(built.asm["cubin"])}
     return sizes

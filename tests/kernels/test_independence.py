@@ -37,7 +37,7 @@ def test_an_elements_value_does_not_depend_on_its_place(compiled, dtype):
     """Elementwise programs on shifted copies of one vector, every alignment and position within a group of 16."""
     rng = np.random.default_rng(1)
     elementwise = [name for name in cases.NAMES if name not in ("norm", "global_norm", "dot", "cosine_sim")]
-    elementwise.remove("clip_by_global_norm")
+    elementwise = [name for name in elementwise if name not in ("clip_by_global_norm", "orthogonalize")]
     for _ in range(25):
         program = cases.random_program(rng, 8, elementwise)
         state = cases.random_state(rng, 1, [0, 100], dtype)
