@@ -14,7 +14,7 @@ from evo.errors import ConfigError, EvoError
 from search_spaces.data import DataError, build, fashion_mnist
 from search_spaces.data.fashion_mnist import CELLS, CLASSES, PARTS, SPLITS, part
 
-CLASS_SIZE = 1400
+CLASS_SIZE = 200
 """Of the small stand-in for the whole set."""
 
 
@@ -97,6 +97,8 @@ def test_a_folder_is_read_and_cut_so_that_the_subset_of_it_keeps_to_its_parts(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, labels = stand_in(tmp_path, suffix)
+    monkeypatch.setattr(fashion_mnist, "CELLS", {cell: size // 10 for cell, size in CELLS.items()})
+    monkeypatch.setattr(fashion_mnist, "SHIPPED_COUNT", fashion_mnist.SHIPPED_COUNT // 10)
     monkeypatch.setattr(fashion_mnist, "_WHOLE_DIGEST", fashion_mnist.digest_of(images, labels))
     whole = fashion_mnist.fashion_mnist(tmp_path)
     assert np.array_equal(whole.images, images)
