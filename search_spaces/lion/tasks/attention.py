@@ -63,9 +63,8 @@ class Matrix(NamedTuple):
 
     def view(self, flat: Array) -> Array:
         """Weights (N, inputs, outputs) in flat weights or gradients (N, n_parameters)."""
-        strides = (flat.strides[0], self.outputs * flat.itemsize, flat.itemsize)
-        part = flat[:, self.offset : self.end]
-        return np.lib.stride_tricks.as_strided(part, (len(flat), self.inputs, self.outputs), strides)
+        # a view: splitting an axis never copies
+        return flat[:, self.offset : self.end].reshape(len(flat), self.inputs, self.outputs)
 
     def forward(self, weights: Array, inputs: Array, buffers: Buffers) -> Array:
         """Outputs (N, M, outputs) for inputs (N, M, inputs)."""
@@ -125,13 +124,13 @@ class NormedMatrix(NamedTuple):
         np.matmul(normed.swapaxes(1, 2), delta, out=by_matrix)
         # outputs = normed @ (gains * matrix): the product rule, on arrays of the weights' size
         product = np.multiply(by_matrix, self.matrix.view(weights), out=buffers("product", *folded.shape))
-        np.matmul(product, np.ones((self.outputs, 1), delta.dtype), out=self.gains(gradient))
+        np.matmul(product, constant(1.0, self.outputs, 1, delta.dtype), out=self.gains(gradient))
         by_matrix *= self.gains(weights)
         out = buffers(f"{self.name} inputs", n, positions, self.inputs)
         np.matmul(delta, folded.swapaxes(1, 2), out=out)
         # x / rms(x): the part of the gradient along x goes, the rest is divided by rms(x)
         spare = np.multiply(out, normed, out=buffers("square", *out.shape))
-        share = np.full((self.inputs, 1), 1.0 / self.inputs, delta.dtype)
+        share = constant(1.0 / self.inputs, self.inputs, 1, delta.dtype)
         along = np.matmul(spare, share, out=buffers("along", n, positions, 1))
         out -= np.multiply(normed, along, out=spare)
         out *= buffers(f"{self.name} scale", n, positions, 1)
@@ -143,7 +142,7 @@ class NormedMatrix(NamedTuple):
         folded = buffers(f"{self.name} folded", n, self.inputs, self.outputs)
         np.multiply(self.matrix.view(weights), self.gains(weights), out=folded)
         square = np.multiply(inputs, inputs, out=buffers("square", *inputs.shape))
-        share = np.full((self.inputs, 1), 1.0 / self.inputs, inputs.dtype)
+        share = constant(1.0 / self.inputs, self.inputs, 1, inputs.dtype)
         scale = np.matmul(square, share, out=buffers(f"{self.name} scale", n, positions, 1))
         scale += EPSILON
         np.reciprocal(np.sqrt(scale, out=scale), out=scale)
@@ -165,11 +164,11 @@ class Attention(NamedTuple):
         scores, rows = self._scores("shares", given, buffers)
         np.matmul(key, query.swapaxes(-1, -2), out=scores)
         rows *= self._factor
-        rows += causal_mask(self.context, rows.shape[2], rows.dtype.str)
+        rows += causal_mask(self.context, rows.shape[2], rows.dtype)
         spare = buffers("per query", len(given), 1, rows.shape[2])
         rows -= rows.max(axis=1, keepdims=True, out=spare)
         np.exp(rows, out=rows)
-        np.matmul(np.ones((1, self.context), rows.dtype), rows, out=spare)
+        np.matmul(constant(1.0, 1, self.context, rows.dtype), rows, out=spare)
         rows /= spare
         out = buffers(f"{self.name} outputs", *given.shape[:2], self.width)
         np.matmul(scores.swapaxes(-1, -2), value, out=self._heads(out, 1)[0])
@@ -189,7 +188,7 @@ class Attention(NamedTuple):
         # softmax: shares * (delta - sum over keys of shares * delta)
         rows *= share_rows
         total = buffers("per query", len(given), 1, rows.shape[2])
-        np.matmul(np.ones((1, self.context), rows.dtype), rows, out=total)
+        np.matmul(constant(1.0, 1, self.context, rows.dtype), rows, out=total)
         rows -= np.multiply(share_rows, total, out=share_rows)
         rows *= self._factor
         np.matmul(by_scores.swapaxes(-1, -2), key, out=by_query)
@@ -214,8 +213,14 @@ class Attention(NamedTuple):
         return by_key.transpose(0, 2, 3, 1, 4), rows
 
 
+@functools.lru_cache(maxsize=64)
+def constant(value: float, rows: int, columns: int, dtype: np.dtype) -> Array:
+    """(rows, columns) of one value: a sum or a mean as a product."""
+    return np.full((rows, columns), value, dtype)
+
+
 @functools.lru_cache(maxsize=16)
-def causal_mask(context: int, columns: int, dtype: str) -> Array:
+def causal_mask(context: int, columns: int, dtype: np.dtype) -> Array:
     """(context, columns): -inf where the query, column modulo context, comes before the key, the row; else 0."""
     places = np.arange(context)
     mask = np.where(places[None, :] < places[:, None], -np.inf, 0.0).astype(dtype)
@@ -329,5 +334,5 @@ class Embedding(NamedTuple):
         np.matmul(one_hot.T, delta, out=self.table.view(gradient))
         sequences = delta.shape[1] // self.context
         by_sequence = delta.reshape(len(delta), sequences, self.context * self.width)
-        ones = np.ones((1, sequences), delta.dtype)
+        ones = constant(1.0, 1, sequences, delta.dtype)
         np.matmul(ones, by_sequence, out=gradient[:, None, self.places.offset : self.places.end])

@@ -18,6 +18,7 @@ from search_spaces.lion.tasks.attention import (
     Embedding,
     Matrix,
     NormedMatrix,
+    constant,
 )
 from search_spaces.lion.tasks.base import generator
 
@@ -256,4 +257,4 @@ def _lower(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _exponentiate(logits: np.ndarray) -> np.ndarray:
     """Exponentials in the place of logits (N, C, M), and their sums (N, M) over the classes."""
     np.exp(logits, out=logits)
-    return np.matmul(np.ones((1, logits.shape[1]), logits.dtype), logits)[:, 0]
+    return np.matmul(constant(1.0, 1, logits.shape[1], logits.dtype), logits)[:, 0]

@@ -275,7 +275,7 @@ def test_buffers_keep_their_memory_and_their_type() -> None:
 
 
 def test_the_mask_hides_keys_behind_the_query() -> None:
-    mask = causal_mask(3, 6, "<f4")
+    mask = causal_mask(3, 6, np.dtype(np.float32))
     hidden = [[False, False, False], [True, False, False], [True, True, False]]
     assert np.array_equal(mask == -np.inf, np.tile(hidden, (1, 2)))
     assert np.all(mask[mask != -np.inf] == 0)
