@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from evo.errors import ConfigError, InvalidGenomeError
@@ -28,14 +28,33 @@ class Mutator:
     Args:
         language: types, operators, signature.
         options: see `MutationOptions`.
+        operators: names of those that are drawn, for new statements and in place of others; None: all of the language.
+            Programs may call the others: their statements are varied like any.
+
+    Raises:
+        ConfigError: the language has no operator of such a name.
     """
 
-    def __init__(self, language: Language, options: MutationOptions | None = None) -> None:
+    def __init__(
+        self,
+        language: Language,
+        options: MutationOptions | None = None,
+        operators: Collection[str] | None = None,
+    ) -> None:
         self.language = language
         self.options = options = MutationOptions() if options is None else options
         self._inputs: dict[str, Type] = dict(language.signature.inputs)
         self._reserved = {*self._inputs, *dict(language.signature.outputs)}
-        self._forms = {name: _forms(language, operator.arity, name) for name, operator in language.operators.items()}
+        drawn = frozenset(language.operators if operators is None else operators)
+        unknown = sorted(drawn - set(language.operators))
+        if unknown:
+            raise ConfigError(f"the language has no operators {', '.join(unknown)}")
+        # in the language's order, so that a restriction that excludes nothing changes no draw
+        self._forms = {
+            name: _forms(language, operator.arity, name)
+            for name, operator in language.operators.items()
+            if name in drawn
+        }
         self._callable: dict[frozenset[Type], tuple[str, ...]] = {}
         self._peers: dict[tuple[Type, ...], tuple[str, ...]] = {}
         self._weights = tuple(float(getattr(options, kind)) for kind in KINDS)
@@ -289,7 +308,7 @@ class Mutator:
             if peers is None:
                 result = self.language.result
                 peers = self._peers[known] = tuple([name for name in self._forms if result(name, known) is not None])
-            other = peers[int(rng.random() * len(peers))]
+            other = peers[int(rng.random() * len(peers))] if peers else operator
             if other == operator:
                 continue
             same = self.language.result(other, known) == types[position]

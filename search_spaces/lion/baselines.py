@@ -34,7 +34,7 @@ class AdamW:
 
     def step(
         self, number: int, weights: np.ndarray, gradients: np.ndarray, slots: list[np.ndarray], fraction: float,
-        segments: np.ndarray,
+        segments: np.ndarray, shapes: np.ndarray | None = None,
     ) -> np.ndarray:  # fmt: skip
         rate = self._lr * np.float32(fraction)
         weights *= 1.0 - rate * self._decay

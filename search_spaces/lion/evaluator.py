@@ -19,7 +19,7 @@ from search_spaces.lion.language import LION
 from search_spaces.lion.options import LionOptions
 from search_spaces.lion.programs import adamw
 from search_spaces.lion.tasks import load
-from search_spaces.lion.tasks.base import Task
+from search_spaces.lion.tasks.base import Task, shapes_of
 from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, Programs, Trained, train
 
 VERSION = 2
@@ -80,7 +80,11 @@ def course_digest(options: LionOptions) -> str:
     """Digest of all that a value depends on beside the program and the seed, but for the numeric backend."""
     parts = [f"fitness {VERSION}, check {CHECK_EVERY}, limit {LIMIT}, references {REFERENCE_SEEDS}"]
     for rung, by_task in sorted(courses(options).items()):
-        parts += [f"{rung}: {name} {load(name).digest()} {given}" for name, given in by_task.items()]
+        for name, given in by_task.items():
+            task = load(name)
+            shapes = shapes_of(task)
+            stated = None if shapes is None else shapes.tolist()
+            parts.append(f"{rung}: {name} {task.digest()} {stated} {given}")
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""The 45 primitives of optimizer programs: types, folds, local algebra, and their torch source.
+"""The primitives of optimizer programs, 45 and one for matrices: types, folds, local algebra, and their torch source.
 
-They are those of the paper's search space ("Symbolic Discovery of Optimization Algorithms", Chen et al. 2023, and its
+The 45 are those of the paper's search space ("Symbolic Discovery of Optimization Algorithms", Chen et al. 2023, and its
 released function library), under the library's names. Where the release is defective (a cube root that returns a
 function, an `invert` that is a bitwise not, a power that does not map over trees, a division that shifts negative
 divisors towards zero) the meaning is repaired; `kernels.programs` fixes it once for the reference and the kernels.
@@ -12,7 +12,7 @@ operators take any mix and give the widest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from evo.program import Operator, operator_table
 from evo.program.algebra import Identity, absorbs, commutes, idempotent, involution, neutral
@@ -198,8 +198,31 @@ CONSTANTS = (
     Operator("eps", 0, reduced, "1e-8", False, lambda: GUARD),
 )
 
-OPERATORS = operator_table((*ARITHMETIC, *UNARY, *OTHERS, *CONSTANTS))
-"""All 45 by name."""
+MATRICES = (
+    Operator(
+        "orthogonalize",
+        1,
+        widest,
+        "orthogonalize({0})",
+        False,
+        lambda x: x / (abs(x) + GUARD),
+        "",
+        # Positive factors are no identity: the guard of the norm sees them, and so does rounding.
+        odd("orthogonalize"),
+    ),
+)
+"""Muon's direction (Jordan et al. 2024): a matrix is replaced, nearly, by the nearest one with orthonormal rows or
+columns, scaled to elements of about 1; any other tensor is divided by the root mean square of its elements."""
+
+OPERATORS = operator_table((*ARITHMETIC, *UNARY, *OTHERS, *CONSTANTS, *MATRICES))
+"""All by name."""
+
+DRAWN: Mapping[str, tuple[str, ...]] = {
+    "paper": tuple(operator.name for operator in (*ARITHMETIC, *UNARY, *OTHERS, *CONSTANTS)),
+    "matrix": tuple(OPERATORS),
+}
+"""Operators that mutation and sampling draw, by the option `operators`: the paper's 45, or all. Programs may call any
+of them all the same."""
 
 COUPLING = frozenset({"global_norm", "dot", "cosine_sim", "clip_by_global_norm"})
 """Operators that couple all tensors of the network."""

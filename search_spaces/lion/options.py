@@ -8,6 +8,8 @@ from typing import Literal
 
 from evo.errors import ConfigError
 from evo.program import MutationOptions
+from search_spaces.lion.operators import DRAWN
+from search_spaces.lion.programs import SEEDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class LionOptions:
         hurdle_after: functions told at a rung before its hurdle stands.
         length_objective: also minimise the number of live statements (a second objective, for `nsga2`).
         mutation: weights of the kinds of mutation, longest program, fresh constants.
+        operators: what mutation and sampling draw: "paper", its 45 operators, or "matrix", also `orthogonalize`, with
+            which Muon-like rules are expressed. Programs may call all of them either way.
+        seeds: known programs that a warm start begins with: adamw, lion, muon, momentum. Values stay relative to AdamW.
         backend: of `kernels.programs.optimizer_step`; None: the best one that is there.
     """
 
@@ -46,6 +51,8 @@ class LionOptions:
     hurdle_after: int = 50
     length_objective: bool = False
     mutation: MutationOptions = field(default_factory=MutationOptions)
+    operators: Literal["paper", "matrix"] = "paper"
+    seeds: tuple[str, ...] = ("adamw",)
     backend: str | None = None
 
     def __post_init__(self) -> None:
@@ -53,8 +60,17 @@ class LionOptions:
         if isinstance(self.mutation, Mapping):
             object.__setattr__(self, "mutation", MutationOptions(**self.mutation))
         object.__setattr__(self, "tasks", tuple(self.tasks))
+        object.__setattr__(self, "seeds", tuple(self.seeds))
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(f"options.tasks is {list(self.tasks)}: name at least one task, and none twice")
+        unknown = [name for name in self.seeds if name not in SEEDS]
+        if unknown or not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError(
+                f"options.seeds is {list(self.seeds)}" + (f"; no program is called {unknown[0]!r}" if unknown else ""),
+                f"name at least one of {', '.join(SEEDS)}, and none twice",
+            )
+        if self.operators not in DRAWN:
+            raise ConfigError(f"options.operators is {self.operators!r}; it must be one of {', '.join(DRAWN)}")
         for name in ("steps", "batch", "replicates", "probe_steps", "hurdle_after"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"options.{name} is {getattr(self, name)}; it must be at least 1")

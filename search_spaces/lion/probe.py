@@ -2,7 +2,8 @@
 
 Open loop: weights and gradients are prescribed at every step, and the update is recorded. "Mild" gradients look like
 those of training; "harsh" ones span 1e-8 to 1e2 with heavy tails; both have zeros and signs that flip, and several
-tensors, so that what is reduced per tensor and what over all of them differ. Closed loop: the weights follow the
+tensors, matrices among them, so that what is reduced per tensor, what over all of them and what is orthogonalised
+differ. Closed loop: the weights follow the
 program on a quadratic and on a tiny network, and are recorded themselves.
 
 State is never recorded: programs that scale it differently and use it alike are one function. All arithmetic outside
@@ -20,7 +21,7 @@ import numpy as np
 from evo.space import Fingerprints
 from kernels.programs import optimizer_step, pack
 
-VERSION = 2
+VERSION = 3
 SEED = 20230213
 SCALE = 1024.0
 """Updates are recorded times this power of two: small ones keep their bits above the digest's absolute floor, while
@@ -32,6 +33,7 @@ class Fixture(NamedTuple):
 
     Attributes:
         segments: offsets of its tensors.
+        shapes: (n_tensors, 2) their rows and columns.
         weights: (steps, P) weights before each step if the loop is open, else (1, P): those at the start.
         gradients: (steps, P) if the loop is open; else None.
         gradient: if the loop is closed: weights (N, P), step -> gradients (N, P).
@@ -41,6 +43,7 @@ class Fixture(NamedTuple):
     """
 
     segments: np.ndarray
+    shapes: np.ndarray
     weights: np.ndarray
     gradients: np.ndarray | None
     gradient: Callable[[np.ndarray, int], np.ndarray] | None
@@ -73,7 +76,9 @@ def _run(fixture: Fixture, packed: Any, n: int, backend: str | None) -> list[np.
             gradients = np.repeat(fixture.gradients[step : step + 1], n, axis=0)
         else:
             gradients = fixture.gradient(weights, step)
-        optimizer_step(packed, weights, gradients, slots, float(fraction), fixture.segments, backend=backend)
+        optimizer_step(
+            packed, weights, gradients, slots, float(fraction), fixture.segments, backend, shapes=fixture.shapes
+        )
         recorded.append((fixture.weights[step] - weights) * SCALE if fixture.gradient is None else weights.copy())
     return recorded
 
@@ -85,45 +90,55 @@ def fixtures() -> tuple[Fixture, ...]:
     return (_mild(rng), _harsh(rng), _quadratic(rng), _network(rng))
 
 
-def _open(sizes: tuple[int, ...], weights: np.ndarray, gradients: np.ndarray, fractions: np.ndarray) -> Fixture:
-    tensor = np.repeat(np.arange(len(sizes)), sizes)
-    return Fixture(_offsets(sizes), weights, gradients, None, fractions, np.full(len(fractions), 32), tensor)
+Shapes = tuple[tuple[int, int], ...]
 
 
-def _offsets(sizes: tuple[int, ...]) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+def _sizes(shapes: Shapes) -> list[int]:
+    return [rows * columns for rows, columns in shapes]
+
+
+def _layout(shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
+    """Segments and shapes of a fixture's tensors."""
+    return np.concatenate([[0], np.cumsum(_sizes(shapes))]).astype(np.int64), np.array(shapes, np.int64)
+
+
+def _open(shapes: Shapes, weights: np.ndarray, gradients: np.ndarray, fractions: np.ndarray) -> Fixture:
+    tensor = np.repeat(np.arange(len(shapes)), _sizes(shapes))
+    return Fixture(*_layout(shapes), weights, gradients, None, fractions, np.full(len(fractions), 32), tensor)
 
 
 def _mild(rng: np.random.Generator) -> Fixture:
     """Ten steps of gradients between 0.001 and 0.5, drifting, an element in six zero. The fractions go down to
     where a cosine of some hundred steps ends: programs that compare `lr` with a small constant part ways there."""
-    steps, sizes = 10, (1, 5, 10)
+    steps, shapes = 10, ((1, 1), (5, 1), (2, 5))
+    sizes = _sizes(shapes)
     scale = np.repeat([0.2, 0.05, 0.005], sizes)
     drift = rng.standard_normal(sum(sizes))
     gradients = scale * (drift + rng.standard_normal((steps, sum(sizes))))
     gradients[rng.random(gradients.shape) < 1 / 6] = 0.0
     weights = 0.3 * rng.standard_normal((steps, sum(sizes)))
-    return _open(sizes, weights, gradients, np.array([1.0, 0.9, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05, 3e-3, 2e-4]))
+    return _open(shapes, weights, gradients, np.array([1.0, 0.9, 0.7, 0.5, 0.35, 0.2, 0.1, 0.05, 3e-3, 2e-4]))
 
 
 def _harsh(rng: np.random.Generator) -> Fixture:
     """Six steps; tensors of gradient scale 1e-8, 1e-5, 1e-2, 1 and 1e2, Student's t of 1.5 degrees, one element always
     zero; weights from 1e-3 to 10, some zero."""
-    steps, sizes = 6, (3, 3, 4, 3, 3)
+    steps, shapes = 6, ((3, 1), (3, 1), (2, 2), (3, 1), (3, 1))
+    sizes = _sizes(shapes)
     scale = np.repeat([1e-8, 1e-5, 1e-2, 1.0, 1e2], sizes)
     gradients = scale * rng.standard_t(1.5, (steps, sum(sizes)))
     gradients[:, 7] = 0.0
     weights = np.repeat([1.0, 1e-3, 0.1, 10.0, 1.0], sizes) * rng.standard_normal((steps, sum(sizes)))
     weights[:, ::5] = 0.0
-    return _open(sizes, weights, gradients, np.array([0.1, 1.0, 0.7, 0.7, 0.3, 0.02]))
+    return _open(shapes, weights, gradients, np.array([0.1, 1.0, 0.7, 0.7, 0.3, 0.02]))
 
 
 def _closed(
-    sizes: tuple[int, ...], start: np.ndarray, gradient: Callable[[np.ndarray, int], np.ndarray], steps: int
+    shapes: Shapes, start: np.ndarray, gradient: Callable[[np.ndarray, int], np.ndarray], steps: int
 ) -> Fixture:
     bits = np.linspace(30, 14, steps).astype(int)
-    groups = np.zeros(sum(sizes), np.int64)
-    return Fixture(_offsets(sizes), start[None], None, gradient, np.linspace(1.0, 0.1, steps), bits, groups)
+    groups = np.zeros(len(start), np.int64)
+    return Fixture(*_layout(shapes), start[None], None, gradient, np.linspace(1.0, 0.1, steps), bits, groups)
 
 
 def _quadratic(rng: np.random.Generator) -> Fixture:
@@ -140,7 +155,7 @@ def _quadratic(rng: np.random.Generator) -> Fixture:
             total = total + away[:, row : row + 1] * matrix[row]
         return total
 
-    return _closed((2, 4), start, gradient, 10)
+    return _closed(((2, 1), (2, 2)), start, gradient, 10)
 
 
 def _network(rng: np.random.Generator) -> Fixture:
@@ -172,4 +187,4 @@ def _network(rng: np.random.Generator) -> Fixture:
                 out[:, 6 + unit] += inner
         return out
 
-    return _closed((6, 3, 3, 1), start, gradient, 10)
+    return _closed(((2, 3), (3, 1), (3, 1), (1, 1)), start, gradient, 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from evo.program import Program
 
 
@@ -70,3 +72,28 @@ def momentum(lr: float = 0.1, weight_decay: float = 0.0, beta: float = 0.9) -> P
         update = mul(v1, lr)
         """
     )
+
+
+def muon(lr: float = 0.001, weight_decay: float = 0.01, beta: float = 0.95) -> Program:
+    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): Nesterov momentum, orthogonalised matrix by matrix,
+    and decoupled decay.
+
+    Elements of an update are about `lr` in size, as AdamW's are, so that rates carry over (Liu et al. 2025, "Muon is
+    scalable for LLM training", section 2.2, which has 0.2 times as much). Tensors that are no matrices, which Muon
+    leaves to AdamW, take the same momentum over its root mean square.
+    """
+    return Program.parse(
+        f"""
+        v1 = interp(g, v1, {beta!r})
+        m = interp(g, v1, {beta!r})
+        update = orthogonalize(m)
+        wd = mul(w, {weight_decay!r})
+        update = add(update, wd)
+        lr = mul(lr, {lr!r})
+        update = mul(update, lr)
+        """
+    )
+
+
+SEEDS: Mapping[str, Callable[[], Program]] = {"adamw": adamw, "lion": lion, "muon": muon, "momentum": momentum}
+"""Programs that a search can start from, by the names of the option `seeds`, with their default constants."""

@@ -20,9 +20,10 @@ from evo.space import (
     Rung,
     Variation,
 )
-from search_spaces.lion import programs
 from search_spaces.lion.language import LION
+from search_spaces.lion.operators import DRAWN
 from search_spaces.lion.options import LionOptions
+from search_spaces.lion.programs import SEEDS
 from search_spaces.lion.text import described, one_line
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 
 class Lion(BaseSpace[Program]):
-    """Programs train(w, g, v1, v2, lr) -> (update, v1, v2) over 45 primitives, judged by the networks they train.
+    """Programs train(w, g, v1, v2, lr) -> (update, v1, v2) over the paper's 45 primitives and, where asked
+    for, one on matrices; judged by the networks they train.
 
     After Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023). The objective is the validation loss
     relative to the AdamW seed program's, see `LionEvaluator`; lower is better.
@@ -59,7 +61,7 @@ class Lion(BaseSpace[Program]):
         if given.probe_task is not None:
             rungs.insert(0, Rung("probe", 1, given.probe_hurdle, given.hurdle_after))
         self.rungs = tuple(rungs)
-        self._mutator = Mutator(LION, given.mutation)
+        self._mutator = Mutator(LION, given.mutation, DRAWN[given.operators])
 
     # Genomes.
 
@@ -70,8 +72,8 @@ class Lion(BaseSpace[Program]):
         return self._mutator.mutate(genome, rng)
 
     def seeds(self) -> Sequence[Program]:
-        """AdamW with the constants of the paper's seed program."""
-        return (programs.adamw(),)
+        """Those that the option `seeds` names: AdamW with the constants of the paper's seed program, unless changed."""
+        return tuple(SEEDS[name]() for name in self.options.seeds)
 
     def encode(self, genome: Program) -> Json:
         return genome.to_json()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from kernels.programs import PackedPrograms, optimizer_step, pack
-from search_spaces.lion.tasks.base import Task
+from search_spaces.lion.tasks.base import Task, shapes_of
 
 CHECK_EVERY = 10
 """Steps between looks at what has diverged."""
@@ -48,9 +48,11 @@ class Optimizers(Protocol):
 
     def step(
         self, number: int, weights: np.ndarray, gradients: np.ndarray, slots: list[np.ndarray], fraction: float,
-        segments: np.ndarray,
+        segments: np.ndarray, shapes: np.ndarray | None = None,
     ) -> np.ndarray:  # fmt: skip
-        """Step `number` (from 0), in place on weights (N, P) and slots; (N,) bool: whether all weights are finite."""
+        """Step `number` (from 0), in place on weights (N, P) and slots; (N,) bool: whether all weights are finite.
+
+        segments, shapes: of the tensors, as `kernels.programs.optimizer_step` takes them."""
 
     def take(self, rows: np.ndarray) -> Optimizers:
         """Those of some rows."""
@@ -73,9 +75,11 @@ class Programs:
 
     def step(
         self, number: int, weights: np.ndarray, gradients: np.ndarray, slots: list[np.ndarray], fraction: float,
-        segments: np.ndarray,
+        segments: np.ndarray, shapes: np.ndarray | None = None,
     ) -> np.ndarray:  # fmt: skip
-        return optimizer_step(self._packed, weights, gradients, slots, fraction, segments, backend=self._backend)
+        return optimizer_step(
+            self._packed, weights, gradients, slots, fraction, segments, backend=self._backend, shapes=shapes
+        )
 
     def take(self, rows: np.ndarray) -> Programs:
         return Programs(self._packed.take(rows), self._backend)
@@ -122,7 +126,7 @@ def train(
         curve_steps: numbers of steps after which to judge as well, ascending.
     """
     n, n_parameters = len(optimizers), task.segments[-1]
-    segments = np.asarray(task.segments, np.int64)
+    segments, shapes = np.asarray(task.segments, np.int64), shapes_of(task)
     limit = LIMIT * task.chance
     rows = np.arange(n)
     diverged_at = np.full(n, -1, np.int64)
@@ -134,7 +138,7 @@ def train(
         for step in range(course.steps):
             batch = task.batch(step, seed, course.batch)
             losses = task.loss_and_gradient(weights, batch, gradient)
-            finite = optimizers.step(step, weights, gradient, slots, course.fraction(step), segments)
+            finite = optimizers.step(step, weights, gradient, slots, course.fraction(step), segments, shapes)
             lost = rows[~np.asarray(finite)]
             diverged_at[lost] = np.where(diverged_at[lost] < 0, step, diverged_at[lost])
             if step % CHECK_EVERY == CHECK_EVERY - 1:

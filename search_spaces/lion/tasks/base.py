@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from evo.errors import ConfigError
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -24,6 +26,8 @@ class Task(Protocol):
         pace: steps it is trained for each step asked for; slow learners have more than 1.
         chance: the loss of a network that knows nothing; a multiple of it is the limit of divergence.
         metric: the name of the figure beside the loss in `evaluate`, "accuracy" say; higher is better.
+        shapes: (rows, columns) of each tensor, row-major; (size, 1) for biases, gains and whatever is no matrix. It may
+            be missing: to programs that orthogonalise, nothing is then a matrix (see `shapes_of`).
     """
 
     name: str
@@ -46,6 +50,24 @@ class Task(Protocol):
 
     def evaluate(self, weights: np.ndarray, split: str) -> dict[str, np.ndarray]:
         """{"loss": (N,), self.metric: (N,)} on all of a split, as float64."""
+
+
+def shapes_of(task: Task) -> np.ndarray | None:
+    """A task's `shapes` as the kernels take them: (n_tensors, 2) int64, or None where it states none.
+
+    Raises:
+        ConfigError: they do not fit the task's segments.
+    """
+    given = getattr(task, "shapes", None)
+    if given is None:
+        return None
+    shapes, lengths = np.asarray(given), np.diff(task.segments)
+    if shapes.shape != (len(lengths), 2) or (shapes.astype(np.int64).prod(axis=1) != lengths).any():
+        raise ConfigError(
+            f"the task {task.name!r} states shapes {given} for tensors of {lengths.tolist()} elements",
+            "give (rows, columns) of each tensor, (size, 1) where it is no matrix, or no shapes at all",
+        )
+    return np.ascontiguousarray(shapes, np.int64)
 
 
 def generator(seed: int, stream: int) -> np.random.Generator:

@@ -77,6 +77,7 @@ class Characters:
     width = 8
     hidden, output = layers.chain(CONTEXT * width, 32, SYMBOLS, offset=SYMBOLS * width)
     segments = (0, *hidden.segments, *output.segments, output.end)
+    shapes = ((SYMBOLS, width), (hidden.inputs, 32), (32, 1), (32, SYMBOLS), (SYMBOLS, 1))
 
     def __init__(self) -> None:
         self._scratch = layers.Scratch()

@@ -90,6 +90,7 @@ class DigitsMLP(Digits):
     name = "digits_mlp"
     sizes = (64, 32, 10)
     segments = tuple(mlp_segments(sizes).tolist())
+    shapes = ((64, 32), (32, 1), (32, 10), (10, 1))
 
     def initial(self, seed: int) -> np.ndarray:
         rng = generator(seed, 0)
@@ -119,6 +120,7 @@ class DigitsConv(Digits):
     second = layers.Dense("convolution 2", first.end, 4 * 4, 16)
     output = layers.Dense("dense", second.end, 4 * 16, 10)
     segments = (*first.segments, *second.segments, *output.segments, output.end)
+    shapes = ((9, 4), (4, 1), (16, 16), (16, 1), (64, 10), (10, 1))
 
     def initial(self, seed: int) -> np.ndarray:
         rng = generator(seed, 0)
