@@ -48,7 +48,7 @@ def median(values: Sequence[float]) -> float:
 
 def median_interval(values: Sequence[float]) -> Estimate:
     """The median over seeds with its bootstrap interval."""
-    return _bootstrap([len(values)], lambda picks: median([values[i] for i in picks[0]]))
+    return _bootstrap([len(values)], lambda picks: _medians(np.asarray(values, float)[picks[0]]))
 
 
 def ratio(value: float, reference: float, bound: float) -> float:
@@ -95,27 +95,37 @@ def mean_ratio(
         bounds: for each task, see `ratio`.
     """
 
-    def measure(picks: Sequence[np.ndarray]) -> float:
-        return geometric_mean(
-            [
-                ratio(median([cost[i] for i in pick]), median([reference[i] for i in pick]), bound)
-                for cost, reference, bound, pick in zip(costs, references, bounds, picks, strict=True)
-            ]
-        )
+    def measure(picks: Sequence[np.ndarray]) -> list[float]:
+        columns = [
+            (_medians(np.asarray(cost)[pick]), _medians(np.asarray(reference)[pick]), bound)
+            for cost, reference, bound, pick in zip(costs, references, bounds, picks, strict=True)
+        ]
+        rows = zip(*([ratio(a, b, bound) for a, b in zip(*pair, strict=True)] for *pair, bound in columns), strict=True)
+        return [geometric_mean(row) for row in rows]
 
     return _bootstrap([len(cost) for cost in costs], measure)
 
 
-def _bootstrap(sizes: Sequence[int], measure: Callable[[Sequence[np.ndarray]], float]) -> Estimate:
+def _medians(values: np.ndarray) -> list[float]:
+    """`median` of each row."""
+    ordered = np.sort(values, axis=1)
+    count = values.shape[1]
+    return ((ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2.0).tolist()
+
+
+def _bootstrap(sizes: Sequence[int], measure: Callable[[Sequence[np.ndarray]], Sequence[float]]) -> Estimate:
     """A measure of samples of these sizes, and the percentile bootstrap's bounds, from a stream with a fixed seed.
 
     The bounds are order statistics, not interpolated: infinity less infinity would be no number.
+
+    Args:
+        measure: takes for each sample the places picked, (resamples, size), and gives one value a resample.
     """
-    value = measure([np.arange(size) for size in sizes])
+    (value,) = measure([np.arange(size)[None] for size in sizes])
     rng = np.random.default_rng(0)
-    resampled = sorted(measure([rng.integers(size, size=size) for size in sizes]) for _ in range(RESAMPLES))
+    resampled = sorted(measure([rng.integers(size, size=(RESAMPLES, size)) for size in sizes]))
     tail = round(RESAMPLES * (1.0 - LEVEL) / 2.0)
-    return Estimate(value, resampled[tail], resampled[-1 - tail])
+    return Estimate(float(value), float(resampled[tail]), float(resampled[-1 - tail]))
 
 
 def performance_ratios(costs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:

@@ -1,0 +1,128 @@
+"""Exported modules as subjects: what is accepted, what is refused and how; the reference Lion."""
+
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from search_spaces.lion import programs
+from search_spaces.lion.export import export
+from search_spaces.lion.judge import optimizers, subjects
+from search_spaces.lion.judge.networks import Perceptron, materialise
+from search_spaces.lion.judge.subjects import ModuleError, module_subject
+
+PLAIN = '''
+"""A module."""
+import torch
+from torch.optim import Optimizer, SGD
+
+
+class Plain(Optimizer):
+    def __init__(self, params, lr={lr}{decay}):
+        super().__init__(params, dict(lr=lr))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * p.grad)
+'''
+
+
+def write(folder, text, name="found.py"):
+    path = folder / name
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def plain(lr="0.1", decay=""):
+    return PLAIN.format(lr=lr, decay=decay)
+
+
+def test_a_module_is_tuned_around_its_own_defaults(tmp_path):
+    subject = module_subject(write(tmp_path, plain("0.02", ", weight_decay=0.5")), set())
+    assert (subject.name, subject.lr, subject.weight_decay, subject.is_module) == ("found", 0.02, 0.5, True)
+
+
+def test_decay_is_tuned_only_where_the_constructor_takes_it(tmp_path):
+    assert module_subject(write(tmp_path, plain()), set()).weight_decay is None
+    zero = module_subject(write(tmp_path, plain(decay=", weight_decay=0.0")), set())
+    assert zero.weight_decay == subjects.DECAY_CENTRE
+
+
+def test_what_evo_export_writes_is_accepted(tmp_path):
+    path = export(programs.lion(), tmp_path / "lion.py", {"run": "r"})
+    subject = module_subject(path, set())
+    (optimizer,) = subjects.build_of(subject)(nn.Linear(2, 2), subject.lr, 0.0)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+
+
+def test_the_digest_is_of_what_computes_not_of_words(tmp_path):
+    one = module_subject(write(tmp_path, plain()), set())
+    other = module_subject(write(tmp_path, "# told\n" + plain().replace("A module.", "Another origin.")), set())
+    changed = module_subject(write(tmp_path, plain().replace("sub_", "add_")), set())
+    assert one.digest == other.digest != changed.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "it defines none"),
+        ("from torch.optim import SGD", "it defines none"),
+        (plain() + "\n\nclass Second(Plain):\n    pass\n", "Plain, Second"),
+        ("import no_such_module_here", "importing .* failed: ModuleNotFoundError"),
+        ("def broken(:", "importing .* failed: SyntaxError"),
+        (plain("-1.0"), "positive default"),
+        (plain().replace("lr=0.1", "rate=0.1").replace("lr=lr", "lr=rate"), "positive default"),
+        (plain(decay=", weight_decay=None"), "weight_decay"),
+        (plain().replace("p.grad", "p.gradient"), "cannot train: AttributeError"),
+    ],
+    ids=["empty", "imported", "two", "import", "syntax", "negative", "no lr", "decay", "step"],
+)
+def test_a_file_that_cannot_be_judged_is_refused_with_its_reason(tmp_path, text, message):
+    with pytest.raises(ModuleError, match=message) as caught:
+        module_subject(write(tmp_path, text), set())
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_file_and_a_taken_name_are_refused(tmp_path):
+    with pytest.raises(ModuleError, match="cannot read"):
+        module_subject(tmp_path / "none.py", set())
+    with pytest.raises(ModuleError, match="two subjects"):
+        module_subject(write(tmp_path, plain(), "AdamW.py"), {"AdamW"})
+
+
+def small_network():
+    return materialise(lambda: Perceptron((5, 7, 7, 3)), torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("baseline", subjects.BASELINES)
+def test_each_baseline_trains_all_parameters_once(baseline):
+    network = small_network()
+    subject = next(s for s in subjects.baselines() if s.name == baseline)
+    made = subjects.build_of(subject)(network, 0.01, 0.1)
+    held = [id(p) for optimizer in made for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in network.parameters())
+    assert all(group["weight_decay"] == 0.1 for optimizer in made for group in optimizer.param_groups)
+
+
+def test_muon_takes_hidden_matrices_and_leaves_the_output_layer_to_adamw():
+    network = small_network()
+    first, second = optimizers.muon(network, 0.01, 0.1)
+    assert {id(p) for p in first.param_groups[0]["params"]} == {id(layer.weight) for layer in network.layers}
+    assert any(p is network.head.weight for p in second.param_groups[0]["params"])
+
+
+def test_the_reference_lion_follows_algorithm_2():
+    """Against the formulas of Chen et al. 2023, algorithm 2, by hand for two steps of one weight."""
+    weight = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    optimizer = optimizers.Lion([weight], lr=0.1, weight_decay=0.5)
+    expected, average = 2.0, 0.0
+    for gradient in (1.0, -4.0):
+        weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+        mixed = 0.9 * average + 0.1 * gradient
+        expected -= 0.1 * ((1.0 if mixed > 0 else -1.0) + 0.5 * expected)
+        average = 0.99 * average + 0.01 * gradient
+    assert weight.item() == pytest.approx(expected, rel=1e-12)
