@@ -1,0 +1,1 @@
+"""From a search's leaders to a result: selection, tuning, simplification."""
