@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evo.errors import ConfigError
-from search_spaces.data import DataError, texts
+from search_spaces.data import DataError, build, texts
 from search_spaces.data.texts import TEXTS, text
 
 LENGTHS = {"python_tutorial": 256_327, "python_library": 1_367_347, "jargon": 851_690}
@@ -47,3 +47,26 @@ def test_a_damaged_text_is_refused(file: str, pack: object) -> None:
     for wrong in (packed[:-3], b"nothing", pack(b"other")):
         with pytest.raises(DataError, match=file):
             texts.unpack(wrong, file, digest)
+
+
+def test_building_joins_the_pages_and_cuts_the_lexicon_at_an_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = tmp_path / "usr/share/doc/python3.11/html/_sources"
+    for folder, pages in (("tutorial", build.TUTORIAL_PAGES), ("library", build.LIBRARY_PAGES)):
+        (sources / folder).mkdir(parents=True)
+        for page in pages:
+            (sources / folder / f"{page}.rst.txt").write_text(f"{page}\n")
+    build.build_python(tmp_path, tmp_path)
+    assert gzip.decompress((tmp_path / "python_tutorial.txt.gz").read_bytes()).startswith(b"index\n\n\nappetite\n")
+    assert lzma.decompress((tmp_path / "python_library.txt.xz").read_bytes()).endswith(b"decimal\n\n\ntyping\n")
+
+    lexicon = tmp_path / "usr/share/doc/jargon-text/jargon.txt.gz"
+    lexicon.parent.mkdir(parents=True)
+    lexicon.write_bytes(gzip.compress(b"Contents\n\n   :a: n.\n\n   First.\n\n   :b: n.\n\n   Second.\n"))
+    monkeypatch.setattr(build, "JARGON_LENGTH", 3)
+    build.build_jargon(tmp_path, tmp_path)
+    assert lzma.decompress((tmp_path / "jargon.txt.xz").read_bytes()) == b"   :a: n.\n\n   First.\n\n"
+    monkeypatch.setattr(build, "JARGON_LENGTH", 1000)
+    with pytest.raises(DataError, match="no such lexicon"):
+        build.build_jargon(tmp_path, tmp_path)

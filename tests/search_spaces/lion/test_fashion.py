@@ -181,8 +181,8 @@ def test_adamw_learns_in_the_course(name: str) -> None:
     task = load(name)
     with one_thread():
         trained = train(task, Programs([lowered(adamw())]), SEED, course(LionOptions(), name, 100))
-    assert trained.loss[0] < 0.5 * task.chance
-    assert trained.metric[0] > 0.6
+    assert trained.loss[0] < 0.6 * task.chance
+    assert trained.metric[0] > 0.5
 
 
 @pytest.mark.parametrize(("size", "filters"), [(5, (3,)), (6, (2, 3)), (9, (4, 3, 2))])
