@@ -154,14 +154,15 @@ class PlainView:
         self._quiet = quiet
         self._began = time.monotonic()
         self._shown = -float("inf")
-        self._what = ""
+        self._step = ""
 
     def update(self, done: int, total: int, what: str) -> None:
-        """Print a line if it is time for one."""
+        """Print a line if it is time for one: at each new step, and every ten seconds."""
         now = time.monotonic()
-        if self._quiet or (what == self._what and now - self._shown < PLAIN_INTERVAL_S):
+        step = what.partition(":")[0]
+        if self._quiet or (step == self._step and now - self._shown < PLAIN_INTERVAL_S):
             return
-        self._what, self._shown = what, now
+        self._step, self._shown = step, now
         click.echo(f"[{duration(now - self._began):>7}] {what} {done}/{total}")
 
     def __enter__(self) -> PlainView:
@@ -182,16 +183,17 @@ class BarView:
         self._progress: Progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
         )
-        self._what = ""
+        self._step = ""
         self._task: TaskID | None = None
 
     def update(self, done: int, total: int, what: str) -> None:
-        """Move the bar, or begin another."""
-        if self._task is None or what != self._what:
+        """Move the bar, or begin another. What is said before a colon names the step; each has one bar."""
+        step = what.partition(":")[0]
+        if self._task is None or step != self._step:
             if self._task is not None:
                 self._progress.stop_task(self._task)
-            self._what, self._task = what, self._progress.add_task(what, total=total)
-        self._progress.update(self._task, completed=done, total=total)
+            self._step, self._task = step, self._progress.add_task(what, total=total)
+        self._progress.update(self._task, description=what, completed=done, total=total)
 
     def __enter__(self) -> BarView:
         self._progress.start()

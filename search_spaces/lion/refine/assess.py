@@ -23,6 +23,7 @@ from evo.seeds import MASK63
 from search_spaces.lion.evaluator import course, lowered, numeric_backend, one_thread
 from search_spaces.lion.language import LION
 from search_spaces.lion.options import LionOptions
+from search_spaces.lion.refine.paired import Assess
 from search_spaces.lion.tasks import load
 from search_spaces.lion.tasks.base import Task
 from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, Programs, train
@@ -30,16 +31,15 @@ from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, Programs, tr
 VERSION = 1
 """Of a kept loss: raise it when the same training would give another one."""
 BLOCK = 16
-"""Programs trained together: beyond this a batch gains little (spec/lion.md, section 8), and smaller ones share better
-among workers. It affects no result."""
+"""Programs trained together at most: larger batches gain little, and smaller ones share better among workers. How
+programs are put together affects no result."""
+ITEM = 2e8
+"""Parameters x steps x programs of an item at most (5 to 20 s): large networks fill a core alone, and a kill costs the
+items at work."""
 ROUND_S = 10.0
 """Seconds after which results should be on disk."""
 FLOOR = 1e-12
 """The smallest loss that a logarithm is taken of."""
-
-Assess = Callable[[Sequence[Program], Sequence[int]], np.ndarray]
-"""Programs and seeds to (n_programs, n_tasks, n_seeds) float64: log(final validation loss / the reference program's
-under the same seed); +inf where it diverged; lower is better; all meet the same weights and batches under a seed."""
 
 
 class Trial(NamedTuple):
@@ -210,14 +210,16 @@ class Assessor:
         for trial, given in runs:
             for seed in dict.fromkeys(seeds):
                 wanted = [name for name in distinct if self._losses.get(keys[name, trial, seed]) is None]
-                for start in range(0, len(wanted), BLOCK):
-                    part = wanted[start : start + BLOCK]
+                each = float(_task(trial.task).segments[-1]) * given.steps
+                size = max(1, min(BLOCK, int(ITEM / each)))
+                parts = -(-len(wanted) // size)
+                for number in range(parts):
+                    part = wanted[number::parts]
                     for name in part:
                         if name not in forms:
                             forms[name] = lowered(distinct[name])
                     item = Item(trial.task, given, seed, tuple(forms[name] for name in part), self._options.backend)
-                    cost = float(_task(trial.task).segments[-1]) * given.steps * len(part)
-                    made.append((cost, item, [keys[name, trial, seed] for name in part]))
+                    made.append((each * len(part), item, [keys[name, trial, seed] for name in part]))
         made.sort(key=lambda entry: -entry[0])
         return [item for _, item, _ in made], [places for _, _, places in made]
 

@@ -17,7 +17,7 @@ from search_spaces.lion.refine.assess import Assessor, Trial
 from search_spaces.lion.refine.funnel import Seeds, difference, distinct, interval, with_rates
 from search_spaces.lion.refine.options import RefineOptions
 
-CHECK_SEEDS = 6
+CHECK_SEEDS = 4
 """Fresh seeds for the comparison of the best point with the last: the best of twenty noisy points is partly luck."""
 
 

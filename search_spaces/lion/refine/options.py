@@ -35,8 +35,12 @@ class RefineOptions:
         population: candidates a generation; None: 4 + 3 ln(number of constants).
         spread: initial step of CMA-ES in the logarithm of a constant.
         tuning_seeds: seeds a generation, fresh ones each time.
-        test_seeds: seeds of each paired test: of tuned against untuned constants, and of every simplification.
+        test_seeds: seeds of the paired tests of tuned against untuned constants.
         simplify: whether to simplify the winner.
+        simplify_tasks: tasks that judge simplifications beside the search's; a test of half a percent takes dozens of
+            seeds, so they must be cheap.
+        simplify_seeds: most seeds of a simplification's test.
+        simplify_tests: most tests.
         comparison_seeds: seeds of the final comparison.
     """
 
@@ -48,23 +52,26 @@ class RefineOptions:
     elite_seeds: int = 4
     entrants: int = 16
     scales: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5)
-    scale_seeds: int = 2
-    selection_seeds: int = 3
-    survivors: int = 6
+    scale_seeds: int = 1
+    selection_seeds: int = 2
+    survivors: int = 4
     final_seeds: int = 2
     curve_points: int = 20
     curve_seeds: int = 2
     finalists: int = 2
-    generations: int = 12
-    population: int | None = None
+    generations: int = 8
+    population: int | None = 8
     spread: float = 0.3
     tuning_seeds: int = 1
     test_seeds: int = 8
     simplify: bool = True
-    comparison_seeds: int = 6
+    simplify_tasks: tuple[str, ...] = ("fashion_mlp_10x",)
+    simplify_seeds: int = 32
+    simplify_tests: int = 40
+    comparison_seeds: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("selection", "final", "scales"):
+        for name in ("selection", "final", "scales", "simplify_tasks"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("selection", "final"):
             tasks = getattr(self, name)
@@ -87,9 +94,9 @@ class RefineOptions:
 
 COUNTS = (
     "leaders", "elite_seeds", "entrants", "scale_seeds", "selection_seeds", "survivors", "final_seeds", "curve_seeds",
-    "finalists", "tuning_seeds", "test_seeds", "comparison_seeds",
+    "finalists", "tuning_seeds", "test_seeds", "simplify_seeds", "simplify_tests", "comparison_seeds",
 )  # fmt: skip
-LEAST = {"test_seeds": 4, "comparison_seeds": 2}
+LEAST = {"test_seeds": 4, "simplify_seeds": 8, "comparison_seeds": 2}
 """A paired test says nothing on fewer."""
 
 
@@ -113,6 +120,9 @@ def quick(options: LionOptions) -> dict[str, Any]:
         "generations": 4,
         "population": 6,
         "test_seeds": 6,
+        "simplify_tasks": (),
+        "simplify_seeds": 8,
+        "simplify_tests": 4,
         "comparison_seeds": 4,
     }
 

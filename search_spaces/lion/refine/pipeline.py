@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from evo.errors import ConfigError
 from evo.program import Program, simplify
@@ -22,12 +23,16 @@ from search_spaces.lion.refine.assess import Assessor, Losses, Trial, seeds_for
 from search_spaces.lion.refine.curve import meta_overfitting
 from search_spaces.lion.refine.funnel import ADAMW, Contender, difference, interval
 from search_spaces.lion.refine.options import RefineOptions, from_settings
+from search_spaces.lion.refine.paired import SeedSource, bounds, differences
+from search_spaces.lion.refine.simplify import VERSION as SIMPLIFICATION
+from search_spaces.lion.refine.simplify import SimplifyOptions, simplified
 from search_spaces.lion.refine.tune import tuned
 from search_spaces.lion.tasks import load
 from search_spaces.lion.text import one_line
 
 LOSSES = "losses.sqlite"
-JOURNAL = "simplification.jsonl"
+ALPHA = 0.05
+"""Of accepting tuned constants that are no better (one-sided, Student's t over seeds)."""
 BAR = "AdamW, constants by CMA-ES"
 
 
@@ -170,8 +175,8 @@ class Refiner:
         judged = assessor.relative(pairs, trials, seeds)
         kept, record = [], []
         for place, (contender, program) in enumerate(zip(everyone, found, strict=True)):
-            before, after = judged[2 * place], judged[2 * place + 1]
-            change = interval(difference(after.mean(axis=0), before.mean(axis=0)))
+            sample = differences(judged[2 * place + 1], judged[2 * place]).mean(axis=0)
+            change = dict(zip(("mean", "low", "high"), bounds(sample, ALPHA), strict=True))
             accepted = change["high"] < 0.0
             kept.append(replace(contender, program=program if accepted else contender.program))
             record.append(
@@ -207,11 +212,42 @@ class Refiner:
         return kept[best], kept[-1]
 
     def _simplification(self, best: Contender) -> Program:
-        if not self._settings.simplify:
+        """The winner without what it can do without; its closed form where the last comparison does not confirm that."""
+        settings, assessor = self._settings, self.assessor
+        if not settings.simplify:
             return simplify(LION, best.program)
-        from search_spaces.lion.refine.simplify import simplified
+        extra = tuple(t for t in self._selection if t.task in settings.simplify_tasks)
+        trials = (*self._search, *extra)
+        chosen = SimplifyOptions(cap=settings.simplify_seeds, tests=settings.simplify_tests)
+        seeds = SeedSource(self._seeds("simplification", 1)[0])
 
-        raise NotImplementedError(simplified)
+        def progress(done: int, total: int, what: str) -> None:
+            assessor.stage = f"simplification: {what}"
+
+        question = f"{SIMPLIFICATION} {asdict(chosen)} {trials} {best.program.to_json()} {seeds}"
+        journal = self._work.folder / f"simplification-{xxhash.xxh3_64_hexdigest(question.encode())}.jsonl"
+        found = simplified(best.program, assessor.on(trials), seeds, chosen, progress, journal)
+        program = found.program if found.confirmed else found.equal
+        self.evidence["simplification"] = {
+            "tasks": [trial.task for trial in trials],
+            "before": one_line(best.program, digits=6),
+            "after": one_line(program, digits=6),
+            "confirmed": found.confirmed,
+            "steps": [step.to_json() for step in found.steps],
+            **found.evidence,
+        }
+        accepted = sum(step.outcome == "accepted" for step in found.steps)
+        self.steps.append(
+            f"simplified from {len(best.program)} to {len(program)} statements: {accepted} of {len(found.steps)} "
+            f"rewrites stood their tests ({found.evidence['tests']} paired tests on fresh seeds each); the whole "
+            + (
+                "was confirmed: "
+                if found.confirmed
+                else "was not confirmed, so the closed form stands that equals the original: "
+            )
+            + f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds"
+        )
+        return program
 
     def _comparison(self, program: Program, best: Contender, adamw: Contender, judged: Sequence[Contender]) -> None:
         """The result beside what it came from and the baselines, on the final tasks under seeds of its own."""
@@ -264,6 +300,11 @@ def refine(options: LionOptions, work: Refinement[Program]) -> Refined[Program]:
     settings = from_settings(work.settings, options)
     for task in (*options.tasks, *settings.selection, *settings.final):
         load(task)
+    strangers = [task for task in settings.simplify_tasks if task not in settings.selection]
+    if strangers:
+        raise ConfigError(
+            f"simplify_tasks names {', '.join(strangers)}", "name some of the selection tasks, or none: []"
+        )
     if not work.leaders:
         raise ConfigError("there is no leader to refine")
     work.folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from evo.program import Program, simplify
 from search_spaces.lion.language import LION
-from search_spaces.lion.refine.assess import Assess
+from search_spaces.lion.refine.paired import Assess
 
 DIGITS = 6
 """Significant digits of a tuned constant: more would only be noise, and tie a result to the last bit of a library."""
