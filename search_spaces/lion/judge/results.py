@@ -21,7 +21,7 @@ Outcomes = Mapping[tuple[str, str], "Tuned"]
 TARGETS = {
     "best": "the lowest loss that one of the tuned baselines ended at or below under every fresh seed",
     "reference": f"the loss that tuned {REFERENCE} ended at or below under every fresh seed",
-    "common": "the loss that every tuned baseline ended at or below under every fresh seed",
+    "common": "the loss that every tuned baseline (but those that diverged) ended at or below under every fresh seed",
 }
 """The targets of a task. The first is the official one: AlgoPerf takes the best baseline's median, which by
 construction half of that baseline's own runs miss; its worst seed instead is a target that one baseline always reaches.
