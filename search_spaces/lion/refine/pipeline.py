@@ -212,7 +212,7 @@ class Refiner:
         return kept[best], kept[-1]
 
     def _simplification(self, best: Contender) -> Program:
-        """The winner without what it can do without; its closed form where the last comparison does not confirm that."""
+        """The winner without what it can do without; its closed form unless the last comparison confirms that."""
         settings, assessor = self._settings, self.assessor
         if not settings.simplify:
             return simplify(LION, best.program)
