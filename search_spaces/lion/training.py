@@ -85,6 +85,11 @@ class Programs:
         return Programs(self._packed.take(rows), self._backend)
 
 
+GROUP_BYTES = 1 << 22
+"""Weights, gradients and state of the networks that go through a course together: beyond the cache a step of small
+networks takes twice as long (benchmarks/lion_throughput), and with few networks the calls themselves weigh."""
+
+
 class Trained(NamedTuple):
     """What became of N optimizers.
 
@@ -125,6 +130,19 @@ def train(
         split: the data that judges.
         curve_steps: numbers of steps after which to judge as well, ascending.
     """
+    group = max(1, GROUP_BYTES // (16 * task.segments[-1]))
+    if len(optimizers) <= group:
+        return _train_group(task, optimizers, seed, course, split, curve_steps)
+    places = [np.arange(start, min(start + group, len(optimizers))) for start in range(0, len(optimizers), group)]
+    parts = [_train_group(task, optimizers.take(rows), seed, course, split, curve_steps) for rows in places]
+    loss, metric, diverged_at = (np.concatenate([part[field] for part in parts]) for field in range(3))
+    return Trained(loss, metric, diverged_at, np.concatenate([p.curve for p in parts], axis=1), tuple(curve_steps))
+
+
+def _train_group(
+    task: Task, optimizers: Optimizers, seed: int, course: Course, split: str, curve_steps: Sequence[int]
+) -> Trained:
+    """As many as the cache holds, through the whole course."""
     n, n_parameters = len(optimizers), task.segments[-1]
     segments, shapes = np.asarray(task.segments, np.int64), shapes_of(task)
     limit = LIMIT * task.chance

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evo.errors import ConfigError
 from evo.program import Program
 from evo.space import Request
-from search_spaces.lion import LionOptions
+from search_spaces.lion import LionOptions, training
 from search_spaces.lion.baselines import AdamW, baselines
 from search_spaces.lion.evaluator import LionEvaluator, lowered, one_thread, references
-from search_spaces.lion.programs import adamw, lion, momentum
-from search_spaces.lion.tasks import load
+from search_spaces.lion.programs import adamw, lion, momentum, muon
+from search_spaces.lion.tasks import TASKS, load
+from search_spaces.lion.tasks.base import shapes_of
 from search_spaces.lion.training import CHECK_EVERY, Course, Programs, Trained, train
 
 COURSE = Course(25, 16)
@@ -119,3 +121,79 @@ def test_divergence_is_an_infinite_value_that_says_where() -> None:
     assert gone.extra["diverged_at"] >= 0
     assert set(good.extra["losses"]) == {"digits_mlp", "characters"}
     assert "diverged_at" not in good.extra
+
+
+class Shapeless:
+    """The digits network as a user's task without `shapes`."""
+
+    def __init__(self, shapes: Any = None) -> None:
+        self._task = load("digits_mlp")
+        if shapes is not None:
+            self.shapes = shapes
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "shapes" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._task, name)
+
+
+def test_programs_see_the_matrices_that_a_task_states() -> None:
+    optimizers = Programs([lowered(muon(0.01)), lowered(adamw(0.01))])
+    with one_thread():
+        stated, flat, column = (
+            train(task, optimizers, 3, COURSE).loss
+            for task in (load("digits_mlp"), Shapeless(), Shapeless([(2048, 1), (32, 1), (320, 1), (10, 1)]))
+        )
+    assert stated[0] != flat[0], "with matrices it orthogonalises, without them it normalises"
+    assert stated[1] == flat[1] == column[1]
+    assert flat[0] == column[0]
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    task = Shapeless([(64, 32), (32, 1), (10, 31), (10, 1)])
+    with pytest.raises(ConfigError, match="'digits_mlp' states shapes"):
+        train(task, Programs([lowered(adamw())]), 3, COURSE)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_shapes_of_shipped_tasks_fit_their_tensors(name: str) -> None:
+    task = load(name)
+    shapes = shapes_of(task)
+    assert shapes is not None
+    assert np.array_equal(shapes.prod(axis=1), np.diff(task.segments))
+    assert (shapes.min(axis=1) > 1).any()
+
+
+def test_muon_trains_and_does_not_notice_the_others() -> None:
+    alone = trained(muon(0.01))
+    mixed = trained(adamw(0.01), BREAKING, muon(0.01), DIVERGING)
+    assert mixed.loss[2] == alone.loss[0]
+    assert alone.loss[0] < 1.0 < load("digits_mlp").chance
+
+
+def test_a_tasks_shapes_are_part_of_the_course() -> None:
+    """Programs that orthogonalise depend on them, so values of a task whose shapes change are not shared."""
+    from search_spaces.lion.evaluator import course_digest
+
+    spec = f"{__name__}:Shapeless"
+    assert course_digest(LionOptions(tasks=(spec,))) != course_digest(LionOptions(tasks=("digits_mlp",)))
+    plain = course_digest(LionOptions(tasks=(f"{__name__}:Flat",)))
+    assert plain != course_digest(LionOptions(tasks=(f"{__name__}:Square",)))
+
+
+class Flat(Shapeless):
+    def __init__(self) -> None:
+        super().__init__(((2048, 1), (32, 1), (320, 1), (10, 1)))
+
+
+class Square(Shapeless):
+    def __init__(self) -> None:
+        super().__init__(((64, 32), (32, 1), (32, 10), (10, 1)))
+
+
+def test_groups_that_follow_one_another_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizers = [adamw(10.0 ** (k - 5)) for k in range(7)]
+    whole = trained(*optimizers, curve_steps=(2, 6))
+    monkeypatch.setattr(training, "GROUP_BYTES", 3 * 16 * load("digits_mlp").segments[-1])
+    for found, expected in zip(trained(*optimizers, curve_steps=(2, 6)), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
