@@ -20,6 +20,7 @@ _PAGE = """<!doctype html>
 {style}
 </style>
 <script>{plotly}</script>
+<script>Plotly.setPlotConfig({{"displayModeBar": false, "responsive": true}});</script>
 </head>
 <body><main>
 <h1>{title}</h1>

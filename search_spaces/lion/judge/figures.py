@@ -77,7 +77,7 @@ def _curves(data: Mapping[str, Any]) -> Figure:
     figure.update_yaxes(type="log")
     figure.update_yaxes(title_text="validation loss", col=1)
     figure.update_layout(
-        height=360 * rows, margin={"l": 60, "r": 20, "t": 40, "b": 40}, legend={"orientation": "h", "y": -0.12}
+        height=360 * rows, margin={"l": 60, "r": 20, "t": 40, "b": 40}, legend={"orientation": "h", "y": -0.24 / rows}
     )
     return Figure(
         "Training curves on the held-out tasks",

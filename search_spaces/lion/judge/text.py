@@ -17,9 +17,8 @@ def text(data: Mapping[str, Any]) -> str:
     protocol = data["protocol"]
     parts = [_task(task) for task in data["tasks"]]
     for target, meaning in protocol["targets"].items():
-        parts.append(
-            f"cost to the {target} target over tuned {protocol['reference']}'s ({meaning})\n{_ratios(data, target)}"
-        )
+        head = f"cost to the {target} target over tuned {protocol['reference']}'s\n{target}: {meaning}"
+        parts.append(f"{head}\n{_ratios(data, target)}")
     parts.append(f"performance profile to the {OFFICIAL} target, score in [0, 1]\n" + _scores(data))
     parts += [rules(data), verdict(data)]
     return "\n\n".join(parts)
