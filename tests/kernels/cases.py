@@ -12,6 +12,7 @@ from kernels.programs.opcodes import ARITY, NAMES, SCALAR, TREE, result_kind
 
 INPUTS = ("w", "g", "v1", "v2", "lr")
 SEGMENTS = np.array([0, 33, 34, 50, 150])
+SHAPES = np.array([(33, 1), (1, 1), (4, 4), (5, 20)])
 
 
 class Lowered(NamedTuple):
@@ -132,22 +133,23 @@ class Expected(NamedTuple):
 
 
 def expected(
-    program: Lowered, state: list[np.ndarray], schedule: float, segments, epsilon: float, samples=8
+    program: Lowered, state: list[np.ndarray], schedule: float, segments, epsilon: float, samples=8, shapes=None
 ) -> Expected:
     """The reference in float64 on the very same inputs, with a condition estimate.
 
-    The reference is run again with every operand and every output disturbed by a relative error of up to 4 epsilon (the
-    error bound of vector mathematics, in units of the dtype under test) and denormal-sized absolute noise. A path
-    may differ by 8 times the largest change so seen, plus 8 epsilon of the value. An element whose disturbed values
-    are not all finite or all alike non-finite, or that moves by more than a thousandth of itself, is ill-conditioned
-    (near a jump of sign, a pole, an overflow): nothing can be said about it, and it is not compared.
+    The reference is run again with every operand (also of matrix products) and every output disturbed by a relative
+    error of up to 4 epsilon (the error bound of vector mathematics, in units of the dtype under test) and
+    denormal-sized absolute noise. A path may differ by 8 times the largest change so seen, plus 8 epsilon of the value.
+    An element whose disturbed values are not all finite or all alike non-finite, or that moves by more than a
+    thousandth of itself, is ill-conditioned (near a jump of sign, a pole, an overflow): nothing can be said about it,
+    and it is not compared.
     """
     tensors = [torch.from_numpy(np.asarray(array, np.float64)) for array in state]
     tiny = 1e-38 if epsilon > 1e-10 else 1e-300
     largest = 3e38 if epsilon > 1e-10 else 1.7e308
 
     def run(after):
-        step = reference_step(program, tensors[0], tensors[1], tensors[2:], schedule, segments, after)
+        step = reference_step(program, tensors[0], tensors[1], tensors[2:], schedule, segments, after, shapes)
         return [tensor.numpy() for tensor in (step.weights, *step.slots)]
 
     values = run(None)

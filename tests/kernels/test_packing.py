@@ -70,6 +70,7 @@ def arrays():
 
 
 SHARED = np.zeros((2, 6))
+MATRIX = pack([GOOD, cases.assemble("u = orthogonalize(g); return u, v1, v2")])
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,9 @@ SHARED = np.zeros((2, 6))
         ({"weights": np.zeros((6, 2)).T}, "C-contiguous"),
         ({"segments": [0, 6, 5]}, "segments must run from 0 to 6"),
         ({"segments": [0, 3, 3, 6]}, "increase strictly"),
+        ({"packed": MATRIX, "shapes": [(2, 1)]}, r"shapes must be \(2, 2\)"),
+        ({"packed": MATRIX, "shapes": [(2, 1), (3, 2)]}, r"do not fit tensors of \[2, 4\] elements"),
+        ({"packed": MATRIX, "shapes": [(2, 1), (-2, -2)]}, "do not fit"),
         ({"schedule": np.ones(3)}, "schedule must be one value or"),
         ({"active": np.ones(5, bool)}, "active must be one value or"),
         ({"backend": "fortran"}, "is no backend"),
@@ -156,3 +160,26 @@ def test_dead_instructions_are_not_run():
     plan = plan_program(cases.assemble("x = sin(g); n = norm(x); u = mul(g, 2.0); return u, v1, v2"))
     assert len(plan.phases) == 1
     assert len(plan.phases[0].tree) == 1
+
+
+def test_whole_tensor_work_stands_between_passes_and_reads_and_writes_full_length():
+    muon = cases.assemble("v1 = interp(g, v1, 0.9); u = orthogonalize(v1); u = mul(u, lr); return u, v1, v2")
+    plan = plan_program(muon)
+    assert [len(phase.whole) for phase in plan.phases] == [0, 1]
+    assert [len(phase.tree) for phase in plan.phases] == [1, 1]
+    (_, destination, operand, *_), *_ = plan.phases[1].whole
+    assert space(destination) == space(operand) == FULL
+    assert destination != operand, "the average is still to be written to its slot"
+
+
+def test_whole_tensor_work_on_inputs_needs_no_pass_of_its_own():
+    plan = plan_program(cases.assemble("u = orthogonalize(g); x = orthogonalize(u); u = add(u, x); return u, v1, v2"))
+    assert [len(phase.whole) for phase in plan.phases] == [2]
+    assert plan.phases[0].whole[0][2] == IN << 16 | 1
+
+
+def test_of_numbers_it_is_spelled_out():
+    plan = plan_program(cases.assemble("n = norm(g); x = orthogonalize(n); u = mul(g, x); return u, v1, v2"))
+    assert not any(phase.whole for phase in plan.phases)
+    assert not pack([GOOD]).reads_shapes
+    assert MATRIX.reads_shapes

@@ -7,22 +7,22 @@ import pytest
 import torch
 
 from kernels.programs import pack, reference_step
-from kernels.programs.opcodes import ARITY, CONSTANT, NAMES, OTHER, UNARY
+from kernels.programs.opcodes import ARITY, CONSTANT, MATRIX, NAMES, OTHER, UNARY
 from tests.kernels import cases
 from tests.kernels.running import run
 
 DTYPES = [np.float32, np.float64]
 
 
-def compare(programs, backend, dtype, segments=cases.SEGMENTS, seed=0, schedule=0.7, least=0.0, slack=1.0):
+def compare(programs, backend, dtype, segments=cases.SEGMENTS, seed=0, schedule=0.7, least=0.0, slack=1.0, shapes=None):
     """Run all programs in one call; returns the share of elements that could be compared."""
     rng = np.random.default_rng(seed)
     state = cases.random_state(rng, len(programs), segments, dtype)
-    found, finite = run(list(programs.values()), state, schedule, segments, backend)
+    found, finite = run(list(programs.values()), state, schedule, segments, backend, shapes=shapes)
     epsilon = slack * float(np.finfo(dtype).eps)
     shares = []
     for row, (name, program) in enumerate(programs.items()):
-        wanted = cases.expected(program, [array[row] for array in state], schedule, segments, epsilon)
+        wanted = cases.expected(program, [array[row] for array in state], schedule, segments, epsilon, shapes=shapes)
         ratio, share = cases.worst([array[row] for array in found], wanted)
         assert ratio <= 1, f"{name} on {backend}: {ratio:.3g} times its tolerance"
         assert finite[row] == np.isfinite(found[0][row]).all(), f"{name} on {backend}: finite says {finite[row]}"
@@ -43,7 +43,7 @@ def single_operators(kinds, others):
     """Every operator on a tree, a leaf or a scalar (`kinds`), beside `others` where it takes more operands."""
     first = {"tree": "w", "leaf": "n", "scalar": "lr"}
     calls = []
-    for name in (*NAMES[:6], *UNARY, *OTHER, *CONSTANT):
+    for name in (*NAMES[:6], *UNARY, *OTHER, *CONSTANT, *MATRIX):
         arity = ARITY[NAMES.index(name)]
         for kind in kinds if arity else kinds[:1]:
             for second, third in others if arity > 1 else [("", "")]:
@@ -77,7 +77,7 @@ def test_random_programs(backend, dtype):
     rng = np.random.default_rng(7)
     count = 12 if backend == "triton" else 80
     programs = {f"random {k}": cases.random_program(rng, int(rng.integers(1, 18))) for k in range(count)}
-    compare(programs, backend, dtype, least=0.9)
+    compare(programs, backend, dtype, least=0.9, shapes=cases.SHAPES)
 
 
 @pytest.mark.parametrize("segments", [[0, 1], [0, 1, 2, 3], [0, 700], [0, 512, 1024], [0, 15, 31, 1600, 1616]])

@@ -179,3 +179,33 @@ def test_a_language_without_a_way_to_its_output_is_reported():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError):
         MutationOptions(**options)
+
+
+def test_only_the_named_operators_are_drawn_and_others_may_stay():
+    drawn = ("add", "mul", "sin")
+    mutator = Mutator(LANGUAGE, MutationOptions(), drawn)
+    before = {step.operator for step in ADAMW.instructions}
+    assert not before <= set(drawn)
+    rng, program, used = np.random.default_rng(5), ADAMW, set()
+    for _ in range(1500):
+        program, _ = mutator.mutate(program, rng)
+        LANGUAGE.infer(program)
+        used |= {step.operator for step in program.instructions}
+    assert used <= before | set(drawn)
+    assert set(drawn) <= used
+    assert {
+        step.operator for seed in range(50) for step in mutator.sample(np.random.default_rng(seed)).instructions
+    } <= {*drawn}
+
+
+def test_naming_all_operators_changes_no_draw():
+    everything = Mutator(LANGUAGE, MutationOptions(), list(LANGUAGE.operators)[::-1])
+    for seed in range(50):
+        assert everything.mutate(PROGRAM_4, np.random.default_rng(seed)) == MUTATOR.mutate(
+            PROGRAM_4, np.random.default_rng(seed)
+        )
+
+
+def test_an_operator_that_is_not_in_the_language_is_refused():
+    with pytest.raises(ConfigError, match="no operators frobnicate"):
+        Mutator(LANGUAGE, MutationOptions(), ("add", "frobnicate"))

@@ -27,14 +27,14 @@ def random_program(seed: int, mutations: int = 12) -> Program:
 
 def steps(
     program: Program, weights: torch.Tensor, gradients: Sequence[torch.Tensor], fractions: Sequence[float],
-    segments: Sequence[int],
+    segments: Sequence[int], shapes: Sequence[tuple[int, int]] | None = None,
 ) -> list[torch.Tensor]:  # fmt: skip
     """Weights (P,) after each step of a program as it is written, by the reference, in the dtype of the weights."""
     lowered = lower(LION, program, OPCODES)
     slots = [torch.zeros_like(weights), torch.zeros_like(weights)]
     found = []
     for gradient, fraction in zip(gradients, fractions, strict=True):
-        result = reference_step(lowered, weights, gradient, slots, fraction, segments)
+        result = reference_step(lowered, weights, gradient, slots, fraction, segments, shapes=shapes)
         weights, slots = result.weights, result.slots
         found.append(weights)
     return found

@@ -1,4 +1,4 @@
-"""The operator table: the paper's 45 primitives, in agreement with what the kernels compute."""
+"""The operator table: the paper's 45 primitives and one for matrices, in agreement with what the kernels compute."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from evo.program import Instruction, Program, canonical, lower, simplify
 from kernels.programs import OPCODES, reference_step
 from kernels.programs.opcodes import ARITY, KIND_NAMES, result_kind
 from search_spaces.lion.language import LION
-from search_spaces.lion.operators import OPERATORS
+from search_spaces.lion.operators import DRAWN, OPERATORS
 from tests.search_spaces.lion.helpers import random_program, same, steps
 
 SEGMENTS = (0, 16, 32, 64)
+SHAPES = ((16, 1), (4, 4), (8, 4))
 
 
-def test_there_are_45_and_the_kernels_know_them_all() -> None:
-    assert len(OPERATORS) == 45
+def test_there_are_the_papers_45_and_one_more_and_the_kernels_know_them_all() -> None:
+    assert len(OPERATORS) == 46
     assert set(OPERATORS) == set(OPCODES)
+    assert set(DRAWN["matrix"]) == set(OPERATORS)
+    assert set(DRAWN["matrix"]) - set(DRAWN["paper"]) == {"orthogonalize"}
     assert all(operator.arity == ARITY[OPCODES[name]] for name, operator in OPERATORS.items())
 
 
@@ -70,6 +73,7 @@ def test_folding_gives_what_the_reference_computes(name: str) -> None:
         ("log1p", (-3.0,), math.log(2.0)),
         ("interp", (1.0, 3.0, 1.5), 4.0),
         ("eps", (), 1e-8),
+        ("orthogonalize", (-3e-8,), -0.75),
     ],
 )
 def test_protected_and_repaired_operators(name: str, arguments: tuple[float, ...], expected: float) -> None:
@@ -87,8 +91,8 @@ def test_simplified_programs_compute_the_same(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     weights, *gradients = torch.randn((4, 64), dtype=torch.float64, generator=generator)
     fractions = (1.0, 0.6, 0.2)
-    before = steps(program, weights, gradients, fractions, SEGMENTS)
-    after = steps(short, weights, gradients, fractions, SEGMENTS)
+    before = steps(program, weights, gradients, fractions, SEGMENTS, SHAPES)
+    after = steps(short, weights, gradients, fractions, SEGMENTS, SHAPES)
     if {a for step in program.instructions for a in step.arguments if not isinstance(a, str)}:
         # a literal that was folded may differ in its last bit, and a program may amplify that: one step only
         torch.testing.assert_close(after[0], before[0], rtol=1e-7, atol=1e-7, equal_nan=True)
@@ -104,6 +108,7 @@ def test_every_identity_holds_where_it_is_declared(name: str) -> None:
     values = torch.tensor([-3.0, -1.0, -0.2, -0.0, 0.0, 0.5, 2.0, 40.0, math.inf, -math.inf, math.nan, 1e-30] * 4)
     values = values.double()
     rolled = [values.roll(shift) for shift in (0, 5, 17, 31)]
+    finite = list(torch.randn((4, 48), dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     for identity in OPERATORS[name].identities:
         if identity.level == "real":
             continue
@@ -116,9 +121,32 @@ def test_every_identity_holds_where_it_is_declared(name: str) -> None:
             )
             if LION.trace(program) is None:  # a scalar: make it a tree
                 program = Program((*lines, Instruction("update", "add", ("w", lines[-1].target))))
-            result = reference_step(lower(LION, program, OPCODES), rolled[0], rolled[1], rolled[2:], 1.0, (0, 16, 48))
-            outputs.append(result.update)
-        assert same(*outputs), f"{identity.pattern} = {identity.result}"
+            code = lower(LION, program, OPCODES)
+            for values in (rolled, finite):
+                result = reference_step(
+                    code, values[0], values[1], values[2:], 1.0, (0, 16, 48), shapes=((16, 1), (4, 8))
+                )
+                outputs.append(result.update)
+        assert same(outputs[0], outputs[2]), f"{identity.pattern} = {identity.result}"
+        assert same(outputs[1], outputs[3]), f"{identity.pattern} = {identity.result}"
+
+
+def test_a_positive_factor_is_not_taken_out_of_orthogonalize() -> None:
+    """It is no identity: small matrices feel the guard of their norm."""
+    plain, scaled, negative, outside = (
+        Program.parse(f"{text}\nupdate = mul(x, lr)")
+        for text in (
+            "x = orthogonalize(g)",
+            "y = mul(g, 1e-6)\nx = orthogonalize(y)",
+            "y = negative(g)\nx = orthogonalize(y)",
+            "y = orthogonalize(g)\nx = negative(y)",
+        )
+    )
+    assert canonical(LION, plain) != canonical(LION, scaled)
+    assert canonical(LION, negative) == canonical(LION, outside)
+    zero, gradient = torch.zeros(64), torch.full((64,), 1e-3)
+    a, b = (steps(p, zero, [gradient], [1.0], SEGMENTS, SHAPES)[0] for p in (plain, scaled))
+    assert not torch.allclose(a, b, rtol=1e-3)
 
 
 def flatten(text: str, inputs: dict[str, str], literals: dict[str, float], lines: list[Instruction]) -> str | float:

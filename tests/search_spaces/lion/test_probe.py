@@ -10,7 +10,7 @@ from evo.program import Program
 from evo.space import Fingerprints
 from search_spaces.lion.evaluator import lowered
 from search_spaces.lion.probe import fingerprint, fixtures
-from search_spaces.lion.programs import adamw, lion
+from search_spaces.lion.programs import adamw, lion, muon
 from tests.search_spaces.lion.helpers import KNOWN, random_program
 
 
@@ -126,3 +126,36 @@ def test_a_program_is_judged_by_its_weights_not_by_what_its_state_overflows_to()
 def test_programs_that_part_at_the_end_of_a_schedule_alone_are_told_apart() -> None:
     switch = ADAMW.replace("lr = mul(lr, 0.001)", "lr = max(lr, 0.004)\nlr = mul(lr, 0.001)")
     assert not merged(adamw(), Program.parse(switch))
+
+
+DIRECTIONS = {
+    "orthogonalised": "u = orthogonalize(g)",
+    "over the norm of everything": "n = global_norm(g)\nu = div(g, n)",
+    "over the norm of its tensor": "n = norm(g)\nu = div(g, n)",
+    "over the fourth root of its fourth powers": "s = square(g)\nk = norm(s)\nk = sqrt(k)\nu = div(g, k)",
+    "over its size": "a = abs(g)\nu = div(g, a)",
+    "orthogonalised twice": "u = orthogonalize(g)\nu = orthogonalize(u)",
+    "orthogonalised, where small": "h = mul(g, 1e-6)\nu = orthogonalize(h)",
+}
+
+
+def test_directions_are_told_apart() -> None:
+    """Also orthogonalize and any normalisation: fixtures have matrices."""
+    programs = [Program.parse(f"{text}\nlr = mul(lr, 0.01)\nupdate = mul(u, lr)") for text in DIRECTIONS.values()]
+    for keys in digests(prints(*programs)):
+        assert len({key.tobytes() for key in keys}) == len(programs)
+
+
+def test_fixtures_have_matrices_of_both_orientations_and_other_tensors() -> None:
+    shapes = np.concatenate([fixture.shapes for fixture in fixtures()])
+    assert (shapes.min(axis=1) > 1).sum() >= 4
+    assert (shapes.min(axis=1) == 1).any()
+    for fixture in fixtures():
+        assert np.array_equal(fixture.shapes.prod(axis=1), np.diff(fixture.segments))
+
+
+def test_muon_written_otherwise_is_merged() -> None:
+    spelled = str(muon()).replace("m = interp(g, v1, 0.95)", "a = mul(v1, 0.95)\nb = mul(g, 0.05)\nm = add(a, b)")
+    assert spelled != str(muon())
+    assert merged(muon(), Program.parse(spelled))
+    assert not merged(muon(), muon(beta=0.9501))

@@ -7,7 +7,7 @@ import torch
 
 from evo.program import Program, canonical, live_slots, simplify
 from search_spaces.lion.language import LION
-from search_spaces.lion.programs import adamw, discovered, lion, momentum
+from search_spaces.lion.programs import adamw, discovered, lion, momentum, muon
 from tests.search_spaces.lion.helpers import KNOWN, same, steps
 
 FRACTIONS = (1.0, 0.8, 0.5, 0.2, 0.05)
@@ -54,6 +54,24 @@ def test_momentum_is_torch_sgd() -> None:
         parameter.grad = gradient.clone()
         optimizer.step()
         torch.testing.assert_close(after, parameter.data, rtol=1e-12, atol=0)
+
+
+def test_muon_is_torchs_muon_within_its_half_precision() -> None:
+    """torch rounds the products to bfloat16; its rate that matches AdamW's is 0.2 times ours, decay apart."""
+    generator = torch.Generator().manual_seed(2)
+    start, *gradients = torch.randn((6, 12, 20), dtype=torch.float64, generator=generator)
+    parameter = torch.nn.Parameter(start.clone())
+    optimizer = torch.optim.Muon([parameter], lr=0.05, weight_decay=0.5, adjust_lr_fn="match_rms_adamw")
+    flat = [gradient.reshape(-1) for gradient in gradients]
+    found = steps(muon(0.01, 2.5), start.reshape(-1), flat, (1.0,) * 5, (0, 240), ((12, 20),))
+    before = start.reshape(-1)
+    for gradient, after in zip(gradients, found, strict=True):
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        theirs = parameter.data.reshape(-1)
+        torch.testing.assert_close(after, theirs, rtol=0, atol=0.02 * 0.01 * 5)
+        assert (after - before).square().mean().sqrt() > 0.5 * 0.01
+        before = after
 
 
 def test_the_discovered_program_loses_its_dead_statement_and_keeps_one_slot() -> None:

@@ -19,7 +19,8 @@ from evo.testing.spaces import SpaceContract
 from search_spaces.lion import Lion, LionOptions
 from search_spaces.lion.figures import figures
 from search_spaces.lion.language import LION
-from search_spaces.lion.programs import adamw, discovered, lion
+from search_spaces.lion.operators import DRAWN
+from search_spaces.lion.programs import adamw, discovered, lion, muon
 from search_spaces.lion.text import one_line
 
 OPTIONS = LionOptions(steps=12, probe_steps=6, batch=16, replicates=2)
@@ -69,6 +70,13 @@ def test_options_say_what_is_wrong() -> None:
         LionOptions(steps=0)
     with pytest.raises(ConfigError, match="probe_hurdle"):
         LionOptions(probe_hurdle=1.0)
+    with pytest.raises(ConfigError, match="no program is called 'sgd'"):
+        LionOptions(seeds=("adamw", "sgd"))
+    for seeds in ((), ("lion", "lion")):
+        with pytest.raises(ConfigError, match=r"options\.seeds"):
+            LionOptions(seeds=seeds)
+    with pytest.raises(ConfigError, match=r"options\.operators is 'all'"):
+        LionOptions(operators="all")
 
 
 def test_options_shape_rungs_and_objectives() -> None:
@@ -96,6 +104,29 @@ def test_another_course_is_another_namespace() -> None:
 def test_mutation_options_do_not_change_the_namespace() -> None:
     """They change what is proposed, not what a function is worth: the cache is shared."""
     assert Lion(LionOptions(mutation=MutationOptions(insert=2.0))).namespace() == Lion().namespace()
+
+
+def test_what_is_drawn_and_where_a_search_starts_do_not_change_the_namespace() -> None:
+    assert Lion(LionOptions(operators="matrix", seeds=("muon",))).namespace() == Lion().namespace()
+
+
+@pytest.mark.parametrize(("operators", "drawn"), [("paper", False), ("matrix", True)])
+def test_matrix_operators_are_drawn_where_they_are_asked_for(operators: Any, drawn: bool) -> None:
+    space, streams = Lion(LionOptions(operators=operators)), Streams(2)
+    found = [space.sample(streams(i, "sample")) for i in range(150)]
+    genome = adamw()
+    for i in range(600):
+        genome = space.mutate(genome, streams(i, "mutate")).genome
+        found.append(genome)
+    used = {step.operator for program in found for step in program.instructions}
+    assert ("orthogonalize" in used) == drawn
+    assert used <= set(DRAWN[operators])
+
+
+def test_seeds_are_the_programs_that_the_options_name() -> None:
+    assert Lion().seeds() == (adamw(),)
+    assert Lion(LionOptions(seeds=("muon", "lion"))).seeds() == (muon(), lion())
+    assert Lion(LionOptions(seeds=["momentum"])).options.seeds == ("momentum",), "from plain JSON"
 
 
 def test_references_are_prepared_once(tmp_path: Path) -> None:
@@ -158,6 +189,8 @@ def test_the_report_compares_finalists_with_tuned_baselines(tmp_path: Path) -> N
     json.dumps(rows)
 
     class Run:
+        path = tmp_path
+
         def reports(self) -> list[dict[str, Any]]:
             return [{**row, "candidate": row["genome_index"]} for row in rows]
 
