@@ -32,11 +32,11 @@ def figures(result: Mapping[str, Any]) -> Iterator[Figure]:
     )
     curve = evidence.get("curve")
     if curve:
-        yield Figure("Meta-overfitting", _curve(curve), curve["sentence"])
+        yield Figure("Meta-overfitting", _curve(curve, int(result["proposals"])), curve["sentence"])
 
 
-def _curve(curve: Mapping[str, Any]) -> str:
-    """Both curves against proposals: the search's fitness, and meta-validation with its interval."""
+def _curve(curve: Mapping[str, Any], proposals_made: int) -> str:
+    """Both curves against proposals: the search's fitness to its end, and meta-validation with its interval."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -46,7 +46,8 @@ def _curve(curve: Mapping[str, Any]) -> str:
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     figure.add_trace(
         go.Scatter(
-            x=proposals, y=[_finite(point["search"]) for point in points], name="search fitness (left)",
+            x=[*proposals, proposals_made], y=[_finite(point["search"]) for point in [*points, points[-1]]],
+            name="search fitness (left)",
             mode="lines+markers", line={"color": SEARCH, "dash": "dot", "shape": "hv"},
         )
     )  # fmt: skip

@@ -252,8 +252,9 @@ class Refiner:
     def _comparison(self, program: Program, best: Contender, adamw: Contender, judged: Sequence[Contender]) -> None:
         """The result beside what it came from and the baselines, on the final tasks under seeds of its own."""
         leader = self._work.leaders[0]
-        compared = [(BAR, adamw.program)]
-        compared += [(c.name, c.program) for c in judged if c.candidate is None]
+        baselines = [(c.name, c.program) for c in judged if c.candidate is None]
+        better = [(BAR, adamw.program)] if adamw.program != baselines[0][1] else []
+        compared = [*better, *baselines]
         if leader.id != best.candidate:
             compared.append((f"#{leader.id} as found, first of the search", leader.genome))
         compared += [(f"#{best.candidate} as found", best.found), ("refined", program)]

@@ -145,7 +145,7 @@ def test_figures_show_the_course_the_funnel_and_the_result(whole: tuple[Refined[
     result = plain_json(
         {
             "candidate": refined.candidate, "steps": list(refined.steps), "evidence": refined.evidence,
-            "source": Lion(OPTIONS).describe(refined.genome) + " <&>",
+            "proposals": 60, "source": Lion(OPTIONS).describe(refined.genome) + " <&>",
         }
     )  # fmt: skip
     drawn = list(figures(json.loads(json.dumps(result))))
