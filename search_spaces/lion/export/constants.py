@@ -51,7 +51,7 @@ ROLES: Mapping[tuple[str, int], tuple[str, str]] = {
 
 
 def constants_of(
-    flow: Flow, decays: Sequence[Decay], taken: Collection[str]
+    flow: Flow, decays: Sequence[Decay], taken: Collection[str], follows: bool
 ) -> tuple[list[Constant], dict[Place, str]]:
     """Every literal as a constant, in order of appearance, and the names by place.
 
@@ -59,6 +59,7 @@ def constants_of(
         flow: with the rate separated.
         decays: its weight decay; the first that is decoupled and not 0 is `weight_decay`, or else the first.
         taken: names that are not to be used.
+        follows: whether the update is multiplied by the current learning rate, or else by its peak.
     """
     ranked = sorted(decays, key=lambda d: (flow_literal(flow, d.number) == 0.0, not d.decoupled, d.number))
     main = ranked[0].number if ranked else None
@@ -67,7 +68,7 @@ def constants_of(
     for number, statement in enumerate(flow.statements):
         for position, argument in enumerate(statement.arguments):
             if isinstance(argument, float):
-                role, meaning = _role(flow, number, position, by_number)
+                role, meaning = _role(flow, number, position, by_number, follows)
                 rows.append(((number, position), role, meaning, argument))
     total = Counter(role for _, role, _, _ in rows)
     seen: Counter[str] = Counter()
@@ -96,10 +97,10 @@ def flow_literal(flow: Flow, number: int) -> float:
     return next(a for a in flow.statements[number].arguments if isinstance(a, float))
 
 
-def _role(flow: Flow, number: int, position: int, decays: Mapping[int, Decay]) -> tuple[str, str]:
+def _role(flow: Flow, number: int, position: int, decays: Mapping[int, Decay], follows: bool) -> tuple[str, str]:
     statement = flow.statements[number]
     if number in decays:
-        return "weight_decay", _decay_meaning(decays[number])
+        return "weight_decay", _decay_meaning(decays[number], follows)
     others = [_shown(flow, a) for a in statement.arguments]
     if statement.operator == "mul" and _is_momentum(flow, number, statement):
         return "momentum", f"share of {others[1 - position]} that is kept from step to step"
@@ -109,10 +110,11 @@ def _role(flow: Flow, number: int, position: int, decays: Mapping[int, Decay]) -
     return name, meaning.format(*others)
 
 
-def _decay_meaning(decay: Decay) -> str:
+def _decay_meaning(decay: Decay, follows: bool) -> str:
     if not decay.decoupled:
         return "factor of the weights that are added to the gradient (L2, not decoupled); 0 turns it off"
-    times = "times `lr`, as in AdamW" if decay.rated else "not multiplied by `lr`"
+    rated = "times `lr`, as in AdamW" if follows else "times the peak of `lr`"
+    times = rated if decay.rated else "not multiplied by `lr`"
     return f"decoupled decay, {times}: factor of the weights before the step in the update; 0 turns it off"
 
 

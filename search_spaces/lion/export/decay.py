@@ -87,10 +87,10 @@ def _terms(flow: Flow) -> Iterator[_Term]:
         elif operator == "negative":
             waiting.append(inner[0]._replace(positive=not term.positive))
         elif operator == "mul" and [kind_of(a, kinds) for a in arguments].count("scalar") == 1:
-            scalar = next(a for a in arguments if kind_of(a, kinds) == "scalar")
+            place = [kind_of(a, kinds) for a in arguments].index("scalar")
+            scalar = arguments[place]
             if scalar in ("rate", "peak", "lr") or (scalar >= 0 if isinstance(scalar, float) else scalar in positive):
-                other = inner[0] if arguments[1] == scalar else inner[1]
-                waiting.append(other._replace(rated=term.rated or scalar in ("rate", "peak")))
+                waiting.append(inner[1 - place]._replace(rated=term.rated or scalar in ("rate", "peak")))
         elif operator == "div" and arguments[1] in positive and isinstance(arguments[1], int):
             waiting.append(inner[0])
         else:

@@ -109,9 +109,10 @@ def about(rule: Rule) -> str:
             "not suit sharded parameters (FSDP, ZeRO), and a step over some of the parameters is another step."
         )
     if rule.per_tensor:
+        looks = f"{' and '.join(rule.per_tensor)} look{'' if len(rule.per_tensor) > 1 else 's'}"
         parts.append(
-            f"Note: {' and '.join(rule.per_tensor)} {'look' if len(rule.per_tensor) > 1 else 'looks'} at a whole tensor "
-            "at a time. Sharded or flattened parameters (FSDP, ZeRO) would change what is computed."
+            f"Note: {looks} at whole tensors, one at a time. Sharded or flattened parameters (FSDP, ZeRO) would change "
+            "what is computed."
         )
     return "\n\n".join(paragraph(part) for part in parts)
 
@@ -119,8 +120,10 @@ def about(rule: Rule) -> str:
 def _lr_text(rule: Rule) -> str:
     rate = rule.rate
     if rate.follows:
-        text = "`lr` is the learning rate as in any torch optimizer: it multiplies the update, schedulers change it, and "
-        text += "its default is the rate that was found."
+        text = (
+            "`lr` is the learning rate as in any torch optimizer: it multiplies the update, schedulers change it, and "
+            "its default is the rate that was found."
+        )
         if not rate.found:
             text = (
                 "`lr` multiplies the update, and schedulers change it. The rule's own scale is built in, so 1.0 is the "
@@ -140,8 +143,8 @@ def _lr_text(rule: Rule) -> str:
 def _fraction_text(start: str) -> str:
     return (
         f"{start} the schedule's fraction, `lr` / its peak. The peak is `peak_lr`; where that is None, it is the "
-        "group's `max_lr` (set by OneCycleLR), else its `initial_lr` (set by all other schedulers), else the `lr` at "
-        "construction."
+        "group's `max_lr` (set by OneCycleLR), else its `initial_lr` (set by other schedulers; of CyclicLR it is the "
+        "low end, so give `peak_lr`), else the `lr` at construction."
     )
 
 

@@ -6,7 +6,7 @@ decay. Everything else is kept as `simplify` leaves it, operation by operation, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -150,9 +150,10 @@ def nonnegative(flow: Flow) -> set[int]:
     """Numbers of the statements whose value is never below zero, whatever the constants are."""
     found: set[int] = set()
     for number, (_, operator, arguments) in enumerate(flow.statements):
-        signs: Iterable[bool] = [isinstance(a, int) and a in found for a in arguments]
-        if operator in POSITIVE or (operator in CLOSED and all(signs)) or (operator == "max" and any(signs)):
-            found.add(number)
-        elif operator == "mul" and arguments[0] == arguments[1] and isinstance(arguments[0], int | str):
+        signs = [isinstance(a, int) and a in found for a in arguments]
+        # a literal 1.0 equals the number 1 of a statement
+        square = operator == "mul" and arguments[0] == arguments[1] and not any(isinstance(a, float) for a in arguments)
+        closed = (operator in CLOSED and all(signs)) or (operator == "max" and any(signs))
+        if operator in POSITIVE or square or closed:
             found.add(number)
     return found

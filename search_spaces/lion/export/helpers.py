@@ -55,7 +55,7 @@ def orthogonalize(x: Tensor, eps: float) -> Tensor:
     dimensions are taken as (first, rest). What is no matrix (a bias, a gain) is divided by its root mean square.
     """
     size = norm(x)
-    matrix = x.reshape(x.shape[0], -1)
+    matrix = x.flatten(1) if x.ndim > 1 else x.unsqueeze(1)
     if min(matrix.shape) <= 1:
         return (x.double() / (size / math.sqrt(x.numel()) + eps)).to(x.dtype)
     y = (matrix.double() / (size + eps)).to(x.dtype)

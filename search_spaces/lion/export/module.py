@@ -49,7 +49,7 @@ def source(program: Program, origin: Mapping[str, Any]) -> str:
         "single": _indented(rule.single),
         "foreach": _indented(rule.foreach),
         "leave": "yield" if rule.sums else "return",
-        "results": ", ".join(rule.results) + ("," if len(rule.results) == 1 else ""),
+        "results": ", ".join(rule.results) if rule.slots else f"({rule.results[0]},)",
         "about": about(rule),
         "arguments": arguments(rule),
         "slots": _tuple(rule.slots),
@@ -147,7 +147,7 @@ def _warnings(rule: Rule) -> str:
     if rule.sums:
         text += (
             "        warnings.warn(\n"
-            '            "Discovered sums over all tensors of all groups: it does not suit sharded parameters (FSDP, ZeRO)",\n'
+            '            "Discovered sums over all tensors of all groups: not for sharded parameters (FSDP, ZeRO)",\n'
             "            stacklevel=2,\n"
             "        )\n"
         )
@@ -173,9 +173,9 @@ def _imports(rule: Rule) -> str:
 
 
 def _note(rule: Rule) -> str:
-    return "\n\n    Where it yields, it wants a sum over all tensors, see `Sums`; last it yields its results.\n    " if (
-        rule.sums
-    ) else ""
+    if not rule.sums:
+        return ""
+    return "\n\n    Where it yields, it wants a sum over all tensors, see `Sums`; last it yields its results.\n    "
 
 
 def _indented(lines: Sequence[str]) -> str:

@@ -116,7 +116,7 @@ def _guarded(y: Value) -> str:
 def _bounded(operator: str, x: Value, y: Value) -> str:
     if x.number:
         x, y = y, x
-    if y.kind == "scalar" and not y.number or x.kind == "scalar":
+    if (y.kind == "scalar" and not y.number) or x.kind == "scalar":
         return each(operator, [x, y])
     return f"torch._foreach_{operator}imum({x.text}, {y.text})"
 

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 from search_spaces.lion.export.flow import Flow, Ref, Statement
 
-
 Uses = frozenset[tuple[int, int]]
 """Where something is read: (number of the statement, position of the argument)."""
 
@@ -157,7 +156,7 @@ class _Spine:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.kinds = flow.kinds()
-        self.found: dict[tuple[Ref, bool], Uses | None] = {}
+        self.found: dict[tuple[int | str, bool], Uses | None] = {}
 
     def rate_uses(self) -> list[tuple[int, int]]:
         """Where the rate is read as a factor of the update; nothing if the update is not proportional to one."""
@@ -168,13 +167,15 @@ class _Spine:
     def walk(self, ref: Ref, rated: bool) -> Uses | None:
         """The uses of a rate in a term, which has (`rated`) or has not been multiplied by one; None if it is not
         proportional."""
+        if isinstance(ref, float):
+            return frozenset() if rated else None
         key = (ref, rated)
         if key not in self.found:
             self.found[key] = frozenset()
             self.found[key] = self._walk(ref, rated)
         return self.found[key]
 
-    def _walk(self, ref: Ref, rated: bool) -> Uses | None:
+    def _walk(self, ref: int | str, rated: bool) -> Uses | None:
         none: Uses = frozenset()
         if ref == "w":
             return none

@@ -21,10 +21,12 @@ OPTIONS = ("foreach", "maximize", "capturable", "differentiable")
 GIVEN = ("lr", "fraction", "peak_lr", "eps")
 """What a rule may be given beside tensors and the program's constants."""
 RESERVED = frozenset(
-    {*TREES, *GIVEN, *OPTIONS, *HELPERS, *keyword.kwlist, "params", "initial_lr", "max_lr", "min_lr", "first_lr", "rule"}
-    | {"rule_foreach", "weight_decay", "torch", "math", "warnings", "Tensor", "Optimizer", "zip", "len", "abs", "list"}
-    | {"x", "y", "z", "real", "capturing", "self", "group", "update", "closure", "Sums", "Any", "foreach_rule"}
+    {*TREES, *GIVEN, *OPTIONS, *HELPERS, *keyword.kwlist}
+    | {"params", "initial_lr", "max_lr", "min_lr", "first_lr", "weight_decay", "update", "group", "self", "closure"}
+    | {"torch", "math", "warnings", "Tensor", "Optimizer", "Sums", "Any", "rule", "rule_foreach", "real", "capturing"}
+    | {"zip", "len", "abs", "list", "x", "y", "z"}
 )
+"""Names that constants and variables do not get; variables may have those of tensors, and `update`."""
 TOLD = frozenset({"interp", "clip_by_global_norm", "cosine_sim", "log1p"})
 """Operators that the source does not name: the call is told in a comment."""
 INPUTS = {"rate": "lr", "lr": "fraction", "peak": "peak_lr"}
@@ -71,7 +73,7 @@ def rule_of(program: Program) -> Rule:
     """
     flow, rate = separate(flow_of(program))
     flow, decay = decays(flow)
-    constants, places = constants_of(flow, decay, RESERVED - {"weight_decay"})
+    constants, places = constants_of(flow, decay, RESERVED - {"weight_decay"}, rate.follows)
     names = variables(flow, (RESERVED - {*TREES, "update"}) | {c.name for c in constants})
     kinds, positive = flow.kinds(), nonnegative(flow)
 

@@ -39,7 +39,8 @@ def module_of(program: Program, **origin: object) -> types.ModuleType:
 def loaded(path: Path) -> types.ModuleType:
     """A module from a file."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
