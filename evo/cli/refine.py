@@ -56,7 +56,7 @@ def command(
 
     view = make_view(quiet or as_json)
     try:
-        with ending_on_sigterm(), view:
+        with ending_on_signals(), view:
             refined = refine_run(
                 path, settings, kind=executor, workers=workers_of(workers), address=address, progress=view.update
             )
@@ -114,17 +114,19 @@ def workers_of(text: str | None) -> int | Literal["auto"] | None:
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends as Ctrl-C does: workers are stopped, what is stored stays."""
+def ending_on_signals() -> Iterator[None]:
+    """SIGTERM ends as Ctrl-C does (also where the shell made a background process deaf to it): workers are stopped,
+    what is stored stays."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class View(Protocol):
