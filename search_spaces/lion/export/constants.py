@@ -112,10 +112,10 @@ def _role(flow: Flow, number: int, position: int, decays: Mapping[int, Decay], f
 
 def _decay_meaning(decay: Decay, follows: bool) -> str:
     if not decay.decoupled:
-        return "factor of the weights that are added to the gradient (L2, not decoupled); 0 turns it off"
+        return "factor of the weights that are added inside the rule (L2, not decoupled); 0 turns it off"
     rated = "times `lr`, as in AdamW" if follows else "times the peak of `lr`"
     times = rated if decay.rated else "not multiplied by `lr`"
-    return f"decoupled decay, {times}: factor of the weights before the step in the update; 0 turns it off"
+    return f"decoupled decay, {times}: factor of the weights in the update, those before the step; 0 turns it off"
 
 
 def _shown(flow: Flow, ref: Ref) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from search_spaces.lion.export.flow import Flow, Ref, Statement, kind_of, nonnegative
@@ -13,8 +13,9 @@ class Decay(NamedTuple):
 
     Attributes:
         number: its statement.
-        decoupled: whether it is a term of the update; else it is added to something that the rule works on.
-        rated: whether a decoupled one is multiplied by the learning rate (or its peak).
+        decoupled: whether it is a term of the update and of nothing else; else the state remembers it, or it is added
+            to something that the rule works on, such as the gradient.
+        rated: whether a term of the update is multiplied by the learning rate (or its peak).
         implicit: whether the program has the weights themselves as a term: the constant is 1.
     """
 
@@ -44,13 +45,26 @@ def decays(flow: Flow) -> tuple[Flow, list[Decay]]:
         flow = flow.replaced(lambda number, place, a: first if a == -1 and isinstance(a, int) else a)
         implicit = first
     found: dict[int, Decay] = {}
+    remembered = _reached(flow, [root for name, root in flow.roots.items() if name != "update"])
     for term in _terms(flow):
         if term.positive and isinstance(term.ref, int) and _is_decay(flow, term.ref):
-            found[term.ref] = Decay(term.ref, True, term.rated, term.ref == implicit)
+            found[term.ref] = Decay(term.ref, term.ref not in remembered, term.rated, term.ref == implicit)
     for number in range(len(flow.statements)):
         if number not in found and _is_decay(flow, number) and _is_only_added(flow, number):
             found[number] = Decay(number, False, False, False)
     return flow, [found[number] for number in sorted(found)]
+
+
+def _reached(flow: Flow, roots: Iterable[Ref]) -> set[int]:
+    """The statements that these depend on."""
+    found: set[int] = set()
+    waiting = [root for root in roots if isinstance(root, int)]
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += [a for a in flow.statements[number].arguments if isinstance(a, int)]
+    return found
 
 
 def _is_decay(flow: Flow, number: int) -> bool:

@@ -134,10 +134,11 @@ def _lr_text(rule: Rule) -> str:
         if not rate.fraction:
             return text
         return text + " " + _fraction_text("The rule also reads")
-    text = f"`lr` scales the update: {rate.default!r} is the rule as found. "
+    scale = f"{rate.default!r} is the rule as found"
     if not rate.found:
-        text = "`lr` scales the update: its own scale is built in, so 1.0 is the rule as found; 0.001 is a thousandth. "
-    return text + _fraction_text("The update is multiplied by its peak. A schedule acts where the rule reads")
+        scale = "the rule's own scale is built in, so 1.0 is the rule as found, and 0.001 a thousandth of it"
+    start = f"`lr` scales the update; {scale}. The update is multiplied by the peak of `lr`, and a schedule acts where "
+    return start + _fraction_text("the rule reads")
 
 
 def _fraction_text(start: str) -> str:
@@ -153,7 +154,12 @@ def arguments(rule: Rule) -> str:
     constants = [c for c in rule.constants if c.name != "weight_decay"]
     decay = [c for c in rule.constants if c.name == "weight_decay"]
     rows = [("params", "parameters, (name, parameter) pairs, or groups; every option can be set by group.")]
-    rows.append(("lr", "learning rate, see above; a number, or a tensor of one, which schedulers fill in place."))
+    rows.append(
+        (
+            "lr",
+            "see above; a number, or a tensor of one (to compile or capture the step), filled in place by schedulers.",
+        )
+    )
     rows += [(c.name, c.meaning + ".") for c in constants]
     rows += [(c.name, c.meaning + ".") for c in decay]
     if not decay:

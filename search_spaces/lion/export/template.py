@@ -171,7 +171,7 @@ STEP = """\
                     self._apply(group, batch, foreach, self._run(group, batch, foreach))"""
 
 STEP_COUPLED = """\
-            jobs, rules = [], []
+            jobs = []
             for group in self.param_groups:
                 batches, foreach = self._batches(group)
                 jobs += [(group, batch, foreach) for batch in batches]

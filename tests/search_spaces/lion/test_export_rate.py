@@ -132,6 +132,8 @@ def test_a_rate_that_is_built_in_warns_of_a_small_lr() -> None:
         ("u = sign(g)\nu = add(u, w)\nr = mul(lr, 0.01)\nupdate = mul(u, r)", [(True, True, True)]),
         ("wd = mul(w, 0.1)\ng = add(g, wd)\nu = sign(g)\nr = mul(lr, 0.01)\nupdate = mul(u, r)",
          [(False, False, False)]),
+        ("wd = mul(w, 0.1)\nx = add(g, wd)\nm = mul(v1, 0.9)\nv1 = add(m, x)\nr = mul(lr, 0.01)\nupdate = mul(v1, r)",
+         [(False, True, False)]),
         ("wd = mul(w, 0.1)\nu = mul(g, wd)\nr = mul(lr, 0.01)\nupdate = mul(u, r)", []),
         ("wd = mul(w, 0.1)\nu = sub(g, wd)\nr = mul(lr, 0.01)\nupdate = mul(u, r)", []),
         ("a = mul(w, 0.1)\nx = add(g, a)\nx = sign(x)\nb = mul(w, 0.2)\nu = add(x, b)\nr = mul(lr, 0.01)\n"

@@ -129,11 +129,8 @@ def test_one_cycle_with_momentum_is_refused_by_torch_with_a_hint_in_the_docstrin
 def test_the_closure_style_of_lightning_trains(program: Program) -> None:
     """step(closure), where the closure clears gradients, computes the loss and goes backward; as a plain loop does."""
     plain, closed = network(), network()
-    with quiet():
-        first, second = (
-            optimizer_of(program, list(plain.parameters())),
-            optimizer_of(program, list(closed.parameters())),
-        )
+    first = optimizer_of(program, list(plain.parameters()))
+    second = optimizer_of(program, list(closed.parameters()))
 
     def closure() -> torch.Tensor:
         second.zero_grad()
