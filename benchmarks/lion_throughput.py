@@ -34,6 +34,7 @@ from evo.program import Mutator, Program, simplify
 from search_spaces.lion import programs
 from search_spaces.lion.evaluator import lowered, one_thread
 from search_spaces.lion.language import LION
+from search_spaces.lion.operators import DRAWN
 from search_spaces.lion.tasks import digits
 from search_spaces.lion.training import Course, Programs, train
 
@@ -50,7 +51,7 @@ def adamw_population(count: int) -> list[Program]:
 
 def mutant_population(count: int, mutations: int = 12) -> list[Program]:
     """Programs a dozen mutations away from AdamW, as a search trains them: each valid, many of them poor."""
-    mutator, rng = Mutator(LION), np.random.default_rng(1)
+    mutator, rng = Mutator(LION, operators=DRAWN["paper"]), np.random.default_rng(1)
     found = []
     for _ in range(count):
         program = programs.adamw()
