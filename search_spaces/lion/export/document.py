@@ -157,7 +157,7 @@ def arguments(rule: Rule) -> str:
     rows.append(
         (
             "lr",
-            "see above; a number, or a tensor of one (to compile or capture the step), filled in place by schedulers.",
+            "see above; a number, or a tensor without dimensions, for steps that are compiled or captured.",
         )
     )
     rows += [(c.name, c.meaning + ".") for c in constants]

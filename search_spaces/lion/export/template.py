@@ -109,8 +109,8 @@ $step
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for options that make no sense."""
         lr = group["lr"]
-        if isinstance(lr, Tensor) and lr.numel() != 1:
-            raise ValueError(f"lr has {lr.numel()} elements: it must be a number or a tensor of one")
+        if isinstance(lr, Tensor) and lr.ndim:
+            raise ValueError(f"lr has the shape {tuple(lr.shape)}: it must be a number or a tensor without dimensions")
         if not lr >= 0.0:
             raise ValueError(f"lr is {lr}: it must not be negative")
 $checks        for name in self.CONSTANTS:
