@@ -48,7 +48,8 @@ def courses(options: LionOptions) -> dict[str, dict[str, Course]]:
     """By rung: the tasks and how long each is trained."""
     found = {"search": {task: course(options, task, options.steps) for task in options.tasks}}
     if options.screen_hurdle is not None:
-        found["screen"] = found["search"]
+        screened = options.tasks if options.screen_tasks is None else options.screen_tasks
+        found["screen"] = {task: found["search"][task] for task in screened}
     if options.probe_task is not None:
         found["probe"] = {options.probe_task: course(options, options.probe_task, options.probe_steps)}
     return found
@@ -67,7 +68,7 @@ def references(options: LionOptions) -> dict[str, dict[str, float]]:
     with one_thread():
         for rung, by_task in courses(options).items():
             if rung == "screen":
-                found[rung] = found["search"]
+                found[rung] = {name: found["search"][name] for name in by_task}
                 continue
             for name, given in by_task.items():
                 task = load(name)

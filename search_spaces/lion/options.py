@@ -28,6 +28,7 @@ class LionOptions:
             do.
         screen_hurdle: the same for the second rung, "screen", which is "search" with one replicate (of a seed of its
             own); None leaves that rung out.
+        screen_tasks: those of `tasks` that "screen" trains, the cheap ones say; None: all of them.
         hurdle_after: functions told at a rung before its hurdle stands.
         length_objective: also minimise the number of live statements (a second objective, for `nsga2`).
         mutation: weights of the kinds of mutation, longest program, fresh constants.
@@ -48,6 +49,7 @@ class LionOptions:
     probe_steps: int = 40
     probe_hurdle: float | None = 0.5
     screen_hurdle: float | None = 0.85
+    screen_tasks: tuple[str, ...] | None = None
     hurdle_after: int = 50
     length_objective: bool = False
     mutation: MutationOptions = field(default_factory=MutationOptions)
@@ -63,6 +65,13 @@ class LionOptions:
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(f"options.tasks is {list(self.tasks)}: name at least one task, and none twice")
+        if self.screen_tasks is not None:
+            object.__setattr__(self, "screen_tasks", tuple(self.screen_tasks))
+            if not self.screen_tasks or not set(self.screen_tasks) <= set(self.tasks):
+                raise ConfigError(
+                    f"options.screen_tasks is {list(self.screen_tasks)}: name at least one task of options.tasks",
+                    f"options.tasks is {list(self.tasks)}; leave screen_tasks out to screen with all of them",
+                )
         unknown = [name for name in self.seeds if name not in SEEDS]
         if unknown or not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(

@@ -17,6 +17,7 @@ from evo.seeds import Streams
 from evo.space import Preparation
 from evo.testing.spaces import SpaceContract
 from search_spaces.lion import Lion, LionOptions
+from search_spaces.lion.evaluator import course_digest, courses, references
 from search_spaces.lion.figures import figures
 from search_spaces.lion.language import LION
 from search_spaces.lion.operators import DRAWN
@@ -77,6 +78,19 @@ def test_options_say_what_is_wrong() -> None:
             LionOptions(seeds=seeds)
     with pytest.raises(ConfigError, match=r"options\.operators is 'all'"):
         LionOptions(operators="all")
+
+
+def test_the_screen_may_leave_dear_tasks_out() -> None:
+    options = LionOptions(tasks=("digits_mlp", "digits_conv"), screen_tasks=("digits_mlp",), steps=4, probe_steps=2)
+    by_rung = courses(options)
+    assert list(by_rung["screen"]) == ["digits_mlp"]
+    assert by_rung["screen"]["digits_mlp"] == by_rung["search"]["digits_mlp"]
+    found = references(options)
+    assert found["screen"] == {"digits_mlp": found["search"]["digits_mlp"]}
+    assert course_digest(options) != course_digest(LionOptions(tasks=options.tasks, steps=4, probe_steps=2))
+    for wrong in ((), ("characters",)):
+        with pytest.raises(ConfigError, match="screen_tasks"):
+            LionOptions(tasks=("digits_mlp", "digits_conv"), screen_tasks=wrong)
 
 
 def test_options_shape_rungs_and_objectives() -> None:
