@@ -1,0 +1,354 @@
+"""The paper's search against its baselines at the same budget of evaluation: does evolution find more, and is it true?
+
+    python -m benchmarks.lion_search                         # 8 contenders x 5 seeds
+    python -m benchmarks.lion_search --budget 300000 --seeds 5 --processes 2 --only evolution,constants,random
+
+The contenders are the configurations under search_spaces/lion/configs, some with an option changed (`CONTENDERS`). The
+budget is training steps: what the evaluations of a run really trained, a network a step, so that neither cache hits
+nor programs that diverge at once cost anything, and re-evaluations cost what they do. A run goes on until it has spent
+the budget and is cut there, from its journal: the result does not depend on the machine's speed. The winner (the first
+of the leaderboard) at a quarter, half and all of the budget is then trained anew under fresh seeds, which no search
+uses: that is its score; what the search believed it to be is beside it.
+Writes benchmarks/results/lion_search.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sqlite3
+import statistics
+import struct
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.common import ROOT, environment, own_process, table, write
+from benchmarks.engine_runs import scratch
+
+CONFIGS = ROOT / "search_spaces" / "lion" / "configs"
+NO_ROUNDS = "strategy.options.reevaluate_every=null"
+CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "evolution": ("evolution", ()),
+    "evolution, scores kept": ("evolution", (NO_ROUNDS,)),
+    "restart from best": ("restart_best", ()),
+    "restart from best, scores kept": ("restart_best", (NO_ROUNDS,)),
+    "restart from seed": ("restart_seed", ()),
+    "constants only": ("constants", ()),
+    "random programs": ("random", ()),
+    "random walk": ("evolution", (NO_ROUNDS, "strategy.options.tournament=1")),
+}
+"""Name: the configuration, and what is changed in it. "scores kept": without re-evaluation, as in the paper. "random
+walk": mutants of AdamW and of mutants, without selection."""
+OPTIONS = {"tasks": ["digits_mlp", "digits_conv", "fashion_mlp"]}
+"""The cheapest tasks, so that 40 runs end in a quarter of an hour on two quiet cores."""
+RESTART_SHARE = 0.15
+"""Restarts come after this share of the distinct functions that the budget is expected to buy, without improvement."""
+STEPS_A_FUNCTION = 400
+"""Training steps a distinct function, roughly, under the default hurdles; for the share above alone."""
+FRACTIONS = (0.25, 0.5, 1.0)
+FRESH = 1_000_000
+"""The first replicate number of the judges' seeds; searches use small ones."""
+RESAMPLES = 10_000
+
+
+class Winner(NamedTuple):
+    """The first of the leaderboard at a part of the budget."""
+
+    id: int
+    claimed: float
+    replicates: int
+    proposals: int
+    functions: int
+
+
+# ---------------------------------------------------------------------- one run
+
+
+class Spending:
+    """Training steps that a run's evaluations took, in order of the candidates.
+
+    Args:
+        database: run.db.
+        steps: training steps by rung and task.
+        check_every: a program that diverges is noticed at multiples of this.
+    """
+
+    def __init__(self, database: Path, steps: Mapping[str, Mapping[str, int]], check_every: int) -> None:
+        self._database = database
+        self._steps = steps
+        self._check = check_every
+        self._seen = 0
+        self.by_candidate: dict[int, int] = {}
+        self.total = 0
+
+    def update(self) -> None:
+        """Read what was evaluated since the last call."""
+        if not self._database.is_file():
+            return
+        with connected(self._database) as db:
+            rows = db.execute(
+                "SELECT e.rowid, e.id, e.rung, i.function, p.kind FROM evaluations e JOIN identities i USING (id)"
+                " JOIN proposals p USING (id) WHERE e.rowid > ? ORDER BY e.rowid",
+                (self._seen,),
+            ).fetchall()
+            for rowid, id, rung, function, kind in rows:
+                request = (id or -1) if kind == 1 else 0
+                found = db.execute(
+                    "SELECT extra FROM observations WHERE function=? AND rung=? AND request=?",
+                    (function, rung, request),
+                )
+                spent = sum(self._observation(rung, json.loads(extra or "{}")) for (extra,) in found)
+                self.by_candidate[id] = self.by_candidate.get(id, 0) + spent
+                self.total += spent
+                self._seen = rowid
+
+    def _observation(self, rung: str, extra: Mapping[str, Any]) -> int:
+        by_task = self._steps[rung]
+        spent = sum(by_task[task] for task in extra.get("losses", {}))
+        if "diverged_on" in extra:
+            most = by_task[extra["diverged_on"]]
+            spent += min(most, math.ceil((extra["diverged_at"] + 1) / self._check) * self._check)
+        return spent
+
+    def cut(self, budget: float) -> int:
+        """The first candidate whose evaluation would exceed the budget."""
+        total = 0
+        for id in sorted(self.by_candidate):
+            total += self.by_candidate[id]
+            if total > budget:
+                return id
+        return max(self.by_candidate, default=-1) + 1
+
+
+def connected(database: Path) -> Any:
+    """A read-only connection that closes itself."""
+    from contextlib import closing
+
+    return closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60))
+
+
+def one_run(given: argparse.Namespace) -> dict[str, Any]:
+    """One search of one contender, its winners, and what they are worth under fresh seeds."""
+    from evo.config import load_config
+    from evo.search import Search
+    from search_spaces.lion.evaluator import courses
+    from search_spaces.lion.training import CHECK_EVERY
+
+    file, changes = CONTENDERS[given.contender]
+    options = json.loads(given.options)
+    with scratch() as folder:
+        overrides = [
+            f"runs_dir={folder}", "name=run", f"seed={given.seed}", "executor.kind=inline", "report.candidates=0",
+            "budget.evaluations=null", "budget.stall=200000", f"budget.proposals={given.most}", *changes,
+            *(f"options.{key}={json.dumps(value)}" for key, value in options.items()),
+        ]  # fmt: skip
+        if file.startswith("restart"):
+            after = max(300, round(RESTART_SHARE * given.budget / STEPS_A_FUNCTION))
+            overrides.append(f"strategy.restart.after={after}")
+        search = Search.from_config(load_config(CONFIGS / f"{file}.yaml", overrides))
+        space = search._space()
+        steps = {
+            rung: {task: course.steps for task, course in by_task.items()}
+            for rung, by_task in courses(space.options).items()
+        }
+        database = folder / "run" / "run.db"
+        spending = Spending(database, steps, CHECK_EVERY)
+
+        def watch(status: Mapping[str, Any]) -> None:
+            spending.update()
+            if spending.total >= given.budget:
+                search.stop()
+
+        result = search.run(watch)
+        spending.update()
+        if spending.total < given.budget:
+            sys.exit(f"{given.contender}: {spending.total} of {given.budget} steps after {given.most} proposals")
+        winners = [winner(database, space, spending.cut(part * given.budget)) for part in FRACTIONS]
+        judged = judge(space, database, folder, [w.id for w in winners if w is not None], given.judges)
+        return {
+            "contender": given.contender,
+            "seed": given.seed,
+            "winners": [
+                None if w is None else {**w._asdict(), "score": statistics.fmean(judged[w.id]), "scores": judged[w.id]}
+                for w in winners
+            ],
+            "restarts": restarts(database) if file.startswith("restart") else 0,
+            "seconds": result.status["seconds"],
+            "what": result_summary(space, database, winners[-1]),
+        }
+
+
+def winner(database: Path, space: Any, end: int) -> Winner | None:
+    """The first of the leaderboard made of the candidates below `end`."""
+    from evo.leaders import Leaders
+
+    leaders = Leaders(space.objectives, replicates=space.rungs[-1].replicates)
+    last = len(space.rungs) - 1
+    functions = 0
+    with connected(database) as db:
+        for id, kind, parents, function, status, rung, values in committed(db, end):
+            functions += kind == 0 and function == id
+            if kind == 0:
+                if status == "ok" and rung == last:
+                    leaders.offer(id, function, values, rung, "", (), None)
+                continue
+            found = db.execute("SELECT seed, vals FROM observations WHERE request=? AND function=?", (id, function))
+            observations = [(seed, doubles(blob)) for seed, blob in found]
+            before = db.execute("SELECT vals FROM commits WHERE id=? AND rung=?", (parents[0], last)).fetchone()
+            leaders.pool(function, status == "ok", observations, doubles(before[0]) if before else ())
+            if status == "ok":
+                leaders.offer(parents[0], function, values, rung, "", (), None)
+    best = leaders.best
+    return None if best is None else Winner(best.id, best.values[0], best.replicates, end, functions)
+
+
+def committed(db: sqlite3.Connection, end: int) -> Iterator[tuple[Any, ...]]:
+    """(id, kind, parents, function, status, rung, values) of the candidates below `end`."""
+    for id, kind, parents, function, status, rung, blob in db.execute(
+        "SELECT id, kind, parents, function, status, rung, vals FROM commits JOIN proposals USING (id)"
+        " JOIN identities USING (id) WHERE id < ? ORDER BY id",
+        (end,),
+    ).fetchall():
+        yield id, kind, json.loads(parents), function, status, rung, doubles(blob)
+
+
+def doubles(blob: bytes | None) -> tuple[float, ...]:
+    """Values as run.db holds them."""
+    return struct.unpack(f"<{len(blob) // 8}d", blob) if blob else ()
+
+
+def genome_of(space: Any, database: Path, id: int) -> Any:
+    with connected(database) as db:
+        return space.decode(json.loads(db.execute("SELECT genome FROM proposals WHERE id=?", (id,)).fetchone()[0]))
+
+
+def result_summary(space: Any, database: Path, found: Winner | None) -> str:
+    return "" if found is None else space.summary(genome_of(space, database, found.id))
+
+
+def restarts(database: Path) -> int:
+    """How often the search began anew, from its last snapshot."""
+    with connected(database) as db:
+        state = db.execute("SELECT state FROM snapshots ORDER BY first_id DESC LIMIT 1").fetchone()
+    return len(json.loads(state[0])["earlier"])
+
+
+def judge(space: Any, database: Path, folder: Path, ids: Sequence[int], judges: int) -> dict[int, list[float]]:
+    """By candidate: its value under each of the fresh seeds."""
+    from evo.seeds import replicate_seed
+    from evo.space import Preparation, Request
+
+    store = folder / ".prepared" / space.name  # where the run left it
+    prepared = space.prepare(Preparation(store, lambda f, x: [f(i) for i in x], lambda *_: None))
+    seeds = tuple(replicate_seed("search", FRESH + k) for k in range(judges))
+    wanted = sorted(set(ids))
+    requests = [Request(id, genome_of(space, database, id), "search", seeds) for id in wanted]
+    answers = space.evaluator(prepared).evaluate(requests)
+    return {id: [o.values[0] for o in answer] for id, answer in zip(wanted, answers, strict=True)}
+
+
+# ---------------------------------------------------------------------- all runs
+
+
+def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+    """Difference of the medians of two sets of runs, with its 95 % percentile bootstrap interval."""
+    rng = np.random.default_rng(0)
+    a, b = (np.array(values)[rng.integers(len(values), size=(RESAMPLES, len(values)))] for values in (one, other))
+    with np.errstate(invalid="ignore"):
+        apart = np.median(a, axis=1) - np.median(b, axis=1)
+    low, high = np.quantile(apart, [0.025, 0.975]) if np.isfinite(apart).all() else (math.nan, math.nan)
+    return statistics.median(one) - statistics.median(other), float(low), float(high)
+
+
+def scores(runs: Sequence[Mapping[str, Any]], part: int) -> list[float]:
+    """The winners' scores at a part of the budget; a run without any winner counts as infinitely bad."""
+    return [math.inf if run["winners"][part] is None else run["winners"][part]["score"] for run in runs]
+
+
+def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]], base: str) -> list[dict[str, Any]]:
+    """A row a contender; lower scores are better, and a positive difference means worse than `base`."""
+    rows = []
+    for name, each in runs.items():
+        last = [run["winners"][-1] for run in each if run["winners"][-1] is not None]
+        row: dict[str, Any] = {
+            "contender": name,
+            "medians": [statistics.median(scores(each, part)) for part in range(len(FRACTIONS))],
+            "best": min(scores(each, -1)),
+            "worst": max(scores(each, -1)),
+            "overrated": statistics.median(w["score"] - w["claimed"] for w in last) if last else math.nan,
+            "proposals": statistics.median(w["proposals"] for w in last) if last else 0,
+            "functions": statistics.median(w["functions"] for w in last) if last else 0,
+            "restarts": statistics.median(run["restarts"] for run in each),
+        }
+        if name != base and base in runs:
+            row["behind"] = difference(scores(each, -1), scores(runs[base], -1))
+        rows.append(row)
+    return rows
+
+
+def print_summary(rows: Sequence[Mapping[str, Any]], base: str) -> None:
+    lines = []
+    for row in rows:
+        behind = row.get("behind")
+        lines.append([
+            row["contender"], *(f"{value:.4f}" for value in (*row["medians"], row["best"], row["worst"])),
+            "" if behind is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*behind),
+            f"{row['overrated']:+.4f}", f"{row['functions']:,.0f}", f"{row['restarts']:g}",
+        ])  # fmt: skip
+    header = ["median score at", *(f"{part:g} of it" for part in FRACTIONS), "best", "worst", f"behind {base} [95 %]"]
+    print(table([*header, "overrated", "functions", "restarts"], lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", type=int, default=1_000_000, help="training steps a run")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--judges", type=int, default=16, help="fresh seeds that judge a winner")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", default=",".join(CONTENDERS).replace(", ", ";"), help="names; ; stands for ', '")
+    parser.add_argument("--base", default="evolution", help="the contender that others are compared with")
+    parser.add_argument("--options", default=json.dumps(OPTIONS), help="options of the space, JSON")
+    parser.add_argument("--most", type=int, default=2_000_000, help="proposals at which a run gives up")
+    parser.add_argument("--output", default="lion_search")
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.contender:
+        print(json.dumps(one_run(given)))
+        return
+    names = [name.strip().replace(";", ", ") for name in given.only.split(",")]
+    if unknown := [name for name in names if name not in CONTENDERS]:
+        parser.error(f"no contender named {', '.join(unknown)}; there are {'; '.join(CONTENDERS)}")
+    passed = [f"--{key}={getattr(given, key)}" for key in ("budget", "judges", "options", "most")]
+    jobs = [(name, seed) for seed in range(given.first_seed, given.first_seed + given.seeds) for name in names]
+
+    def run(job: tuple[str, int]) -> dict[str, Any]:
+        result = own_process("benchmarks.lion_search", f"--contender={job[0]}", f"--seed={job[1]}", *passed)
+        print(f"{job[0]}, seed {job[1]}: {result.get('error') or last_score(result)}", file=sys.stderr, flush=True)
+        return result
+
+    with ThreadPoolExecutor(given.processes) as pool:
+        done = list(pool.map(run, jobs))
+    if failed := [result["error"] for result in done if "error" in result]:
+        sys.exit(f"{len(failed)} runs failed, the first with: {failed[0]}")
+    runs = {name: [result for result in done if result["contender"] == name] for name in names}
+    rows = summary(runs, given.base)
+    print_summary(rows, given.base)
+    about = {**environment(("evo-search", "numpy", "torch")), "settings": vars(given), "fractions": FRACTIONS}
+    print(f"written to {write(given.output, {**about, 'summary': rows, 'runs': runs})}")
+
+
+def last_score(result: Mapping[str, Any]) -> str:
+    found = result["winners"][-1]
+    return "no winner" if found is None else f"{found['score']:.4f} (claimed {found['claimed']:.4f})"
+
+
+if __name__ == "__main__":
+    main()
