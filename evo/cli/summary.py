@@ -69,15 +69,17 @@ def hit_words(counts: Mapping[str, int], seconds: Mapping[str, float]) -> str:
 def leaderboard(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> str:
     """The best candidates as a table."""
     names = [objective["name"] for objective in objectives] or ["value"]
+    # Where some were evaluated again, their values are means over more seeds than the others': say over how many.
+    again = len({leader["replicates"] for leader in leaders if "replicates" in leader}) > 1
     rows = []
     for place, leader in enumerate(leaders, 1):
         values = [number(float(value)) for value in leader.get("values", [])]
         values += ["-"] * (len(names) - len(values))
-        rows.append(
-            [place, f"#{leader['id']}", *values[: len(names)], leader.get("operator", ""), leader.get("summary", "")]
-        )
-    right = (0, 1, *range(2, 2 + len(names)))
-    return table(("", "candidate", *names, "operator", "what it is"), rows, right=right)
+        seeds = [leader.get("replicates", "")] if again else []
+        what = [leader.get("operator", ""), leader.get("summary", "")]
+        rows.append([place, f"#{leader['id']}", *values[: len(names)], *seeds, *what])
+    columns = [*names, *(["seeds"] if again else [])]
+    return table(("", "candidate", *columns, "operator", "what it is"), rows, right=(0, 1, *range(2, 2 + len(columns))))
 
 
 def interval_words(interval: Interval | None, signed: bool = False) -> str:

@@ -170,9 +170,10 @@ class RunReader(ReadOnlyDatabase):
     def leaders(self, n: int = 10) -> list[dict[str, Any]]:
         """The best candidates of distinct functions, best first.
 
-        Each is {"id", "function", "values", "status", "rung", "operator", "parents", "summary"}. The writer keeps
-        up to 50; for more, or where it had no time to store any, commits are ranked by rung and first objective (then
-        without a summary).
+        Each is {"id", "function", "values", "status", "rung", "operator", "parents", "summary"}; from the writer also
+        "replicates", the number behind the values: a function that was evaluated again has its mean over all. The
+        writer keeps up to 50; for more, or where it had no time to store any, commits are ranked by rung and first
+        objective (then without a summary).
         """
         stored = self.status().get("leaders", [])
         if len(stored) >= min(n, 50) and n <= 50:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evo.cli.summary import leaderboard
 from evo.leaders import Leaders
 from evo.pooled import Pooled
 from evo.search import Search
@@ -196,3 +197,11 @@ def test_a_run_that_tells_in_the_order_of_arrival_is_replayed_with_its_rounds(tm
     again = Search.open(cut.path).run()  # a replay that differed from the journal would raise
     assert again.state == "finished"
     assert again.status["counts"]["reevaluated"] > 20
+
+
+def test_the_table_says_over_how_many_seeds_where_that_differs() -> None:
+    line = {"id": 3, "values": [0.5], "operator": "insert", "summary": "x", "replicates": 4}
+    objectives = [{"name": "loss"}]
+    assert "seeds" not in leaderboard([line, line], objectives)
+    text = leaderboard([line, {**line, "id": 4, "replicates": 12}], objectives)
+    assert [row.split()[:4] for row in text.splitlines()[-2:]] == [["1", "#3", "0.5", "4"], ["2", "#4", "0.5", "12"]]
