@@ -227,7 +227,8 @@ class Assessor:
         """In rounds, each stored when it is done. Their size follows the clock, which no result depends on."""
         done = 0
         while done < len(items):
-            part = items[done : done + self._round]
+            left = len(items) - done
+            part = items[done : done + (left if left <= 1.5 * self._round else self._round)]
             self._progress(done, len(items), self.stage)
             began = time.monotonic()
             answers = self._map(train_item, part)
@@ -239,7 +240,7 @@ class Assessor:
             )
             self.trained += sum(len(item.programs) for item in part)
             done += len(part)
-            if seconds < ROUND_S / 2 and len(part) == self._round:
+            if seconds < ROUND_S / 2 and len(part) >= self._round:
                 self._round = min(1024, self._round * 2)
             elif seconds > 2 * ROUND_S:
                 self._round = max(2, self._round // 2)
