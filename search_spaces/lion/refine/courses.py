@@ -19,6 +19,8 @@ from kernels.programs import OPCODES, reference_step
 from search_spaces.lion.language import LION
 
 STEPS = 8
+SCALES = (1.0, 1e-3, 30.0)
+"""Of the gradients."""
 SEGMENTS = (0, 1, 5, 12)
 DISTURBANCE = 1e-10
 DRAWS = 3
@@ -29,13 +31,13 @@ FLOOR = 1e-13
 def same_course(first: Program, second: Program, seed: int = 0) -> bool:
     """Whether both programs give the same updates over some steps with state carried over, on random weights and
     gradients of several scales. NaN equals NaN, an infinity itself."""
-    for scale in (1.0, 1e-3, 30.0):
-        inputs = _inputs(scale, seed)
-        one, two = _updates(first, inputs), _updates(second, inputs)
+    for scale in SCALES:
+        given = inputs(scale, seed)
+        one, two = updates(first, given), updates(second, given)
         rng = np.random.Generator(np.random.Philox([seed, 1]))
         apart = np.zeros_like(one)
         for _ in range(DRAWS):
-            disturbed = _updates(first, inputs, _disturbance(rng))
+            disturbed = updates(first, given, _disturbance(rng))
             with np.errstate(invalid="ignore"):
                 apart = np.fmax(apart, np.abs(disturbed - one))
             odd = ~np.isfinite(disturbed) | ~np.isfinite(one)
@@ -59,7 +61,8 @@ def _alike(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     return (one == two) | (np.isnan(one) & np.isnan(two))
 
 
-def _inputs(scale: float, seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor], list[float]]:
+def inputs(scale: float, seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor], list[float]]:
+    """Weights, gradients and schedule fractions of `STEPS` steps."""
     rng = np.random.Generator(np.random.Philox([seed, 0]))
     size = SEGMENTS[-1]
     spread = np.repeat([1.0, 0.1, 0.02], np.diff(SEGMENTS))
@@ -75,10 +78,10 @@ def _disturbance(rng: np.random.Generator) -> Callable[[torch.Tensor, str], torc
     return disturb
 
 
-def _updates(program: Program, inputs: tuple[list[Any], list[Any], list[float]], disturb: Any = None) -> np.ndarray:
+def updates(program: Program, given: tuple[list[Any], list[Any], list[float]], disturb: Any = None) -> np.ndarray:
     """(steps, P) updates. Weights do not follow them, so that programs that differ a little stay comparable."""
     lowered: Lowered = lower(LION, program, OPCODES)
-    weights, gradients, fractions = inputs
+    weights, gradients, fractions = given
     slots = [torch.zeros_like(weights[0]), torch.zeros_like(weights[0])]
     found = []
     for weight, gradient, fraction in zip(weights, gradients, fractions, strict=True):

@@ -140,6 +140,13 @@ def types(flow: Flow) -> list[str | None]:
     return found
 
 
+def type_of(flow: Flow, value: Ref) -> str | None:
+    """The type of a value; None where the arguments of what makes it do not fit."""
+    if isinstance(value, int):
+        return types(flow)[value]
+    return dict(LION.signature.inputs)[value] if isinstance(value, str) else LION.constant_type
+
+
 def readers(flow: Flow) -> list[int]:
     """How often each node is read, by nodes and by outputs."""
     count = [0] * len(flow.nodes)

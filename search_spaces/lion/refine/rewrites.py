@@ -13,7 +13,7 @@ from evo.errors import InvalidGenomeError
 from evo.program import Program, canonical, statements
 from search_spaces.lion.language import LION
 from search_spaces.lion.refine import flow as flows
-from search_spaces.lion.refine.closed_forms import Complexity, closed_form, complexity, digits
+from search_spaces.lion.refine.closed_forms import Complexity, closed_form, complexity, digits, preference
 from search_spaces.lion.refine.flow import STATE, Flow, Ref
 from search_spaces.lion.refine.identities import language
 from search_spaces.lion.refine.naming import named
@@ -44,9 +44,19 @@ class Rewrite(NamedTuple):
         return f"{self.kind}: {self.statement}: {self.change}" if self.statement else f"{self.kind}: {self.change}"
 
 
+TURNS = 4
+"""Equally simple forms may follow each other in a circle, because names break ties."""
+
+
 def tidy(program: Program, guarded: bool = False) -> Program:
-    """The closed form under textbook names."""
-    return named(closed_form(program, guarded))
+    """The closed form under textbook names; tidying it again changes nothing."""
+    forms = [named(program)]
+    for _ in range(TURNS):
+        program = named(closed_form(program, guarded))
+        if program in forms:
+            break
+        forms.append(program)
+    return min(reversed(forms), key=preference)
 
 
 def identity(program: Program) -> str:

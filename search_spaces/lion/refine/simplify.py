@@ -30,6 +30,7 @@ from search_spaces.lion.language import LION
 from search_spaces.lion.refine.closed_forms import complexity
 from search_spaces.lion.refine.courses import same_course
 from search_spaces.lion.refine.journal import Journal
+from search_spaces.lion.refine.naming import named
 from search_spaces.lion.refine.paired import (
     Assess,
     PairedTest,
@@ -39,7 +40,6 @@ from search_spaces.lion.refine.paired import (
     differences,
     paired_test,
 )
-from search_spaces.lion.refine.naming import named
 from search_spaces.lion.refine.rewrites import Rewrite, candidates, identity, roundings, tidy
 
 VERSION = 1
