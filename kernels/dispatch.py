@@ -25,7 +25,7 @@ from kernels.build import CLibrary, toolchain
 from kernels.errors import BackendFallbackWarning, BackendUnavailableError, BuildError, KernelError
 
 NAMES = ("c", "numpy", "torch", "triton")
-C_LIBRARIES = ("kernels.programs.c_path", "kernels.mlp")
+C_LIBRARIES = ("kernels.programs.c_path", "kernels.mlp", "kernels.ranks.c_path")
 """Modules with a `LIBRARY`; the backend "c" is there when all of them load."""
 
 _PREFERRED = {"cpu": ("c", "numpy"), "cuda": ("triton", "torch")}

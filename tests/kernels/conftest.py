@@ -14,7 +14,8 @@ HAS_GPU = torch.cuda.is_available()
 if HAS_TRITON and not HAS_GPU:
     before = os.environ.get("TRITON_INTERPRET")
     os.environ["TRITON_INTERPRET"] = "1"
-    import kernels.programs.triton_path  # noqa: F401
+    import kernels.programs.triton_path
+    import kernels.ranks.triton_path  # noqa: F401
 
     if before is None:
         del os.environ["TRITON_INTERPRET"]

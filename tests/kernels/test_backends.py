@@ -114,7 +114,7 @@ def test_every_instruction_set_passes_the_agreement_tests(isa, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == isa
-    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["mlp", "programs"]
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["mlp", "programs", "ranks"]
 
 
 @needs_c
