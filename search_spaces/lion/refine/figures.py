@@ -20,8 +20,8 @@ def figures(result: Mapping[str, Any]) -> Iterator[Figure]:
     yield Figure(
         f"Refined, from candidate #{result['candidate']}",
         f"<ol>{steps}</ol>{_table(table['headers'], table['rows'])}<pre>{escape(result['source'])}</pre>",
-        f"{table['title'][:1].upper()}{table['title'][1:]}. Below 1 is better than AdamW with "
-        "constants tuned by the same means.",
+        f"{table['title'][:1].upper()}{table['title'][1:]}. Below 1 is better than AdamW, which "
+        "was tuned by the same means.",
     )
     yield Figure(
         "The funnel",

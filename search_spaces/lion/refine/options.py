@@ -35,6 +35,8 @@ class RefineOptions:
         population: candidates a generation; None: 4 + 3 ln(number of constants).
         spread: initial step of CMA-ES in the logarithm of a constant.
         tuning_seeds: seeds a generation, fresh ones each time.
+        tuning_stretch: steps on the search's tasks while constants are tuned, times the search's: about as long as the
+            selection tasks, beside which they stand, or the short courses' higher rates win.
         test_seeds: seeds of the paired tests of tuned against untuned constants.
         simplify: whether to simplify the winner.
         simplify_tasks: tasks that judge simplifications beside the search's; a test of half a percent takes dozens of
@@ -63,6 +65,7 @@ class RefineOptions:
     population: int | None = 8
     spread: float = 0.3
     tuning_seeds: int = 1
+    tuning_stretch: float = 4.0
     test_seeds: int = 8
     simplify: bool = True
     simplify_tasks: tuple[str, ...] = ("fashion_mlp_10x",)
@@ -79,7 +82,7 @@ class RefineOptions:
                 raise ConfigError(f"{name} is {list(tasks)}: name at least one task, and none twice")
         if 0.0 not in self.scales:
             raise ConfigError(f"scales is {list(self.scales)}: 0 (the program as it was found) must be among them")
-        for name in ("selection_stretch", "final_stretch", "spread"):
+        for name in ("selection_stretch", "final_stretch", "tuning_stretch", "spread"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("curve_points", "generations"):
@@ -119,6 +122,7 @@ def quick(options: LionOptions) -> dict[str, Any]:
         "finalists": 2,
         "generations": 4,
         "population": 6,
+        "tuning_stretch": 2.0,
         "test_seeds": 6,
         "simplify_tasks": (),
         "simplify_seeds": 8,

@@ -148,10 +148,14 @@ class Refiner:
             self.steps.append(found["sentence"])
 
     def _tuning(self, finalists: Sequence[Contender], adamw: Contender) -> tuple[Contender, Contender]:
-        """Constants of the finalists, and of AdamW by the same means, tuned where a paired test accepts that; then the
-        choice among the finalists. Returns the chosen one and AdamW."""
+        """Constants of the finalists, and of AdamW alike; then the choice. Returns the chosen one, and AdamW.
+
+        Tuned constants must first beat the others in a paired test on the tasks that they were tuned on, under fresh
+        seeds; then on the selection and final tasks, where meta-validation decides as it does for all else: constants
+        that fit short courses on small networks often do harm there.
+        """
         settings, assessor = self._settings, self.assessor
-        trials = (*self._search, *self._selection)
+        trials = (*(Trial(t.task, settings.tuning_stretch) for t in self._search), *self._selection)
         everyone = [*finalists, adamw]
 
         def stage(generation: int) -> None:
@@ -169,47 +173,58 @@ class Refiner:
         )
         assessor.stage = "tuning: paired tests on fresh seeds"
         seeds = self._seeds("tuning test", settings.test_seeds)
-        pairs = [
-            program for contender, after in zip(everyone, found, strict=True) for program in (contender.program, after)
+        before = assessor.relative([contender.program for contender in everyone], trials, seeds)
+        after = assessor.relative(found, trials, seeds)
+        lines = [
+            {
+                "name": contender.name,
+                "before": one_line(contender.program, digits=6),
+                "after": one_line(program, digits=6),
+                "change": dict(zip(("mean", "low", "high"), bounds(sample.mean(axis=0), ALPHA), strict=True)),
+            }
+            for contender, program, sample in zip(everyone, found, map(differences, after, before), strict=True)
         ]
-        judged = assessor.relative(pairs, trials, seeds)
-        kept, record = [], []
-        for place, (contender, program) in enumerate(zip(everyone, found, strict=True)):
-            sample = differences(judged[2 * place + 1], judged[2 * place]).mean(axis=0)
-            change = dict(zip(("mean", "low", "high"), bounds(sample, ALPHA), strict=True))
-            accepted = change["high"] < 0.0
-            kept.append(replace(contender, program=program if accepted else contender.program))
-            record.append(
-                {
-                    "name": contender.name,
-                    "before": one_line(contender.program, digits=6),
-                    "after": one_line(program, digits=6),
-                    "change": change,
-                    "accepted": accepted,
-                }
-            )
-        assessor.stage = "choice: the finalists on selection and final tasks, fresh seeds"
-        seeds = self._seeds("choice", max(settings.selection_seeds, settings.final_seeds))
-        values = assessor.relative([c.program for c in kept], (*self._selection, *self._final), seeds)
-        scores = values.mean(axis=(1, 2))
-        best = int(np.argmin(scores[:-1]))
-        for line, score in zip(record, scores, strict=True):
-            line["score"] = float(score)
-        self.evidence["tuning"] = record
+        kept = self._kept(everyone, found, lines)
+        self.evidence["tuning"] = lines
         if settings.generations:
             self.steps.append(
-                f"constants of {len(finalists)} finalists, and of AdamW, by CMA-ES, {settings.generations} generations "
-                f"(accepted where {settings.test_seeds} fresh seeds show less loss): "
-                + "; ".join(
-                    f"{line['name']} {'accepted' if line['accepted'] else 'rejected'}, loss x {_range(line['change'])}"
-                    for line in record
-                )
+                f"constants of {len(finalists)} finalists and of AdamW by CMA-ES, {settings.generations} generations: "
+                + "; ".join(_tuning_words(line) for line in lines)
             )
+        best = min(range(len(finalists)), key=lambda place: lines[place]["score"])
         self.steps.append(
-            f"chosen by meta-validation on fresh seeds: {kept[best].name} ({_factor(scores[best])} of tuned AdamW's "
-            f"loss; AdamW with constants by CMA-ES {_factor(scores[-1])})"
+            f"chosen by meta-validation on fresh seeds: {kept[best].name}, {_factor(lines[best]['score'])} of tuned "
+            f"AdamW's loss"
         )
         return kept[best], kept[-1]
+
+    def _kept(
+        self, contenders: Sequence[Contender], found: Sequence[Program], lines: Sequence[dict[str, Any]]
+    ) -> list[Contender]:
+        """Each with the constants that meta-validation prefers, among those before and, where the paired test accepted
+        them, those after. Adds "accepted", "kept" and "score" to the lines."""
+        settings = self._settings
+        self.assessor.stage = "choice: the finalists on selection and final tasks, fresh seeds"
+        seeds = self._seeds("choice", max(settings.selection_seeds, settings.final_seeds))
+        pairs = [
+            program
+            for contender, after in zip(contenders, found, strict=True)
+            for program in (contender.program, after)
+        ]
+        accepted = [line["change"]["high"] < 0.0 for line in lines]
+        judged = [place for place in range(len(pairs)) if place % 2 == 0 or accepted[place // 2]]
+        values = self.assessor.relative([pairs[place] for place in judged], (*self._selection, *self._final), seeds)
+        scores = dict(zip(judged, values.mean(axis=(1, 2)).tolist(), strict=True))
+        kept = []
+        for place, (contender, line) in enumerate(zip(contenders, lines, strict=True)):
+            before, after = scores[2 * place], scores.get(2 * place + 1)
+            takes = after is not None and after < before
+            line |= {
+                "accepted": accepted[place], "kept": takes, "score_before": before, "score_after": after,
+                "score": after if takes else before,
+            }  # fmt: skip
+            kept.append(replace(contender, program=pairs[2 * place + takes]))
+        return kept
 
     def _simplification(self, best: Contender) -> Program:
         """The winner without what it can do without; its closed form unless the last comparison confirms that."""
@@ -227,30 +242,40 @@ class Refiner:
         question = f"{SIMPLIFICATION} {asdict(chosen)} {trials} {best.program.to_json()} {seeds}"
         journal = self._work.folder / f"simplification-{xxhash.xxh3_64_hexdigest(question.encode())}.jsonl"
         found = simplified(best.program, assessor.on(trials), seeds, chosen, progress, journal)
-        program = found.program if found.confirmed else found.equal
+        harm = self._harm(found.program, best.program)
+        sound = found.confirmed and not harm["low"] > 0.0
+        program = found.program if sound else found.equal
         self.evidence["simplification"] = {
             "tasks": [trial.task for trial in trials],
             "before": one_line(best.program, digits=6),
             "after": one_line(program, digits=6),
             "confirmed": found.confirmed,
+            "on_selection_tasks": harm,
+            "kept": sound,
             "steps": [step.to_json() for step in found.steps],
             **found.evidence,
         }
         accepted = sum(step.outcome == "accepted" for step in found.steps)
+        why = "the last comparison did not confirm" if not found.confirmed else "the selection tasks do not confirm"
         self.steps.append(
-            f"simplified from {len(best.program)} to {len(program)} statements: {accepted} of {len(found.steps)} "
-            f"rewrites stood their tests ({found.evidence['tests']} paired tests on fresh seeds each); the whole "
-            + (
-                "was confirmed: "
-                if found.confirmed
-                else "was not confirmed, so the closed form stands that equals the original: "
-            )
-            + f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds"
+            f"simplified from {len(best.program)} to {len(program)} statements; {accepted} of {len(found.steps)} "
+            f"rewrites stood their tests ({found.evidence['tests']} paired tests, on fresh seeds each); all together: "
+            f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds, {_range(harm)} on the "
+            f"selection tasks" + ("" if sound else f"; {why} it, so the closed form stands, equal to the original")
         )
         return program
 
+    def _harm(self, after: Program, before: Program) -> dict[str, float]:
+        """What a simplification costs on the selection tasks, whose courses are too dear for its own many tests."""
+        self.assessor.stage = "simplification: the result on the selection tasks"
+        seeds = self._seeds("simplification check", self._settings.test_seeds)
+        pair = self.assessor.relative([after, before], self._selection, seeds)
+        sample = differences(pair[0], pair[1]).mean(axis=0)
+        return dict(zip(("mean", "low", "high"), bounds(sample, ALPHA), strict=True))
+
     def _comparison(self, program: Program, best: Contender, adamw: Contender, judged: Sequence[Contender]) -> None:
-        """The result beside what it came from and the baselines, on the final tasks under seeds of its own."""
+        """The result beside what it came from and the baselines, on the final tasks under seeds of its own. The bar is
+        AdamW with the constants that meta-validation prefers."""
         leader = self._work.leaders[0]
         baselines = [(c.name, c.program) for c in judged if c.candidate is None]
         better = [(BAR, adamw.program)] if adamw.program != baselines[0][1] else []
@@ -277,7 +302,7 @@ class Refiner:
         self.evidence["comparison"] = {"seeds": seeds, "lines": lines}
         tasks = [trial.task for trial in self._final]
         self.evidence["table"] = {
-            "title": f"final comparison: loss / that of AdamW tuned likewise, {len(seeds)} fresh seeds (95 % interval)",
+            "title": f"final comparison: loss / that of tuned AdamW, {len(seeds)} fresh seeds (95 % interval)",
             "headers": ["", "statements", "all tasks", *tasks],
             "rows": [
                 [line["name"], line["statements"], _range(line["against_adamw"]),
@@ -288,7 +313,7 @@ class Refiner:
         last = lines[-1]["against_adamw"]
         verdict = "better than" if last["high"] < 0 else "worse than" if last["low"] > 0 else "no different from"
         self.steps.append(
-            f"on {', '.join(tasks)} and fresh seeds the result is {verdict} AdamW tuned likewise: loss x {_range(last)}"
+            f"on {', '.join(tasks)} and fresh seeds the result is {verdict} tuned AdamW: loss x {_range(last)}"
         )
 
 
@@ -314,6 +339,15 @@ def refine(options: LionOptions, work: Refinement[Program]) -> Refined[Program]:
         return Refiner(options, settings, work, losses).run()
     finally:
         losses.close()
+
+
+def _tuning_words(line: dict[str, Any]) -> str:
+    """What became of one program's tuning."""
+    head = f"{line['name']} loss x {_range(line['change'])} on the tasks tuned on"
+    if not line["accepted"]:
+        return f"{head}: rejected by the paired test"
+    words = f"{_factor(line['score_after'])} after {_factor(line['score_before'])} in meta-validation"
+    return f"{head}, {words}: {'kept' if line['kept'] else 'not kept'}"
 
 
 def _factor(log: float) -> str:

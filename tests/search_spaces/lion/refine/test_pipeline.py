@@ -9,17 +9,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evo.cli.options import plain_json
 from evo.errors import ConfigError
+from evo.program import Program
 from evo.space import Refined
+from search_spaces.lion.programs import adamw, lion
 from search_spaces.lion.refine import pipeline
+from search_spaces.lion.refine.assess import Losses
 from search_spaces.lion.refine.figures import figures
-from search_spaces.lion.refine.funnel import ADAMW
-from search_spaces.lion.refine.pipeline import refine
+from search_spaces.lion.refine.funnel import ADAMW, Contender
+from search_spaces.lion.refine.options import from_settings
+from search_spaces.lion.refine.pipeline import Refiner, refine
 from search_spaces.lion.space import Lion
-from tests.search_spaces.lion.refine.worlds import OPTIONS, candidates, refinement
+from tests.search_spaces.lion.refine.worlds import OPTIONS, SMALL, candidates, refinement
 
 ROOT = Path(__file__).parents[4]
 
@@ -138,6 +143,29 @@ def test_an_overfitted_tuning_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mo
     found = refine(OPTIONS, refinement(tmp_path, simplify=False))
     assert [line["accepted"] for line in found.evidence["tuning"]] == [False, False]
     assert found.evidence["tuning"][0]["change"]["low"] > 0
+
+
+def test_constants_that_meta_validation_rejects_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def contender(program: Program, name: str, candidate: int | None) -> Contender:
+        return Contender(name, candidate, program, program)
+
+    found = {adamw(0.01): adamw(0.04), lion(0.001): lion(0.004), adamw(0.002): adamw(0.008)}
+    worth = {adamw(0.04): (-0.5, 0.3), lion(0.004): (-0.5, -0.3), adamw(0.008): (0.5, -0.9)}
+    monkeypatch.setattr(pipeline, "tuned", lambda programs, *_, **__: [found[p] for p in programs])
+    refiner = Refiner(OPTIONS, from_settings(SMALL, OPTIONS), refinement(tmp_path), Losses(None))
+
+    def relative(programs: Any, trials: Any, seeds: Any) -> np.ndarray:
+        unseen = len(trials) == len(SMALL["selection"]) + len(SMALL["final"])
+        worths = [worth.get(program, (0.0, 0.0))[unseen] for program in programs]
+        return np.array(worths)[:, None, None] + np.zeros((1, len(trials), len(seeds)))
+
+    monkeypatch.setattr(refiner.assessor, "relative", relative)
+    before = [contender(adamw(0.01), "a", 1), contender(lion(0.001), "b", 2), contender(adamw(0.002), ADAMW, None)]
+    best, bar = refiner._tuning(before[:2], before[2])
+    lines = refiner.evidence["tuning"]
+    assert [(line["accepted"], line["kept"]) for line in lines] == [(True, False), (True, True), (False, False)]
+    assert (best.candidate, best.program, bar.program) == (2, lion(0.004), adamw(0.002))
+    assert "rejected by the paired test" in refiner.steps[-2]
 
 
 def test_figures_show_the_course_the_funnel_and_the_result(whole: tuple[Refined[Any], Path]) -> None:
