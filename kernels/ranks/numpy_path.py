@@ -98,7 +98,8 @@ def kendall_sums(scores: np.ndarray, targets: np.ndarray) -> Sums:
         if np.isnan(target).any():
             continue
         columns = np.argsort(target, kind="stable")
-        group = np.concatenate(([0], np.cumsum(np.diff(target[columns]) != 0)))
+        in_order = target[columns]
+        group = np.concatenate(([0], np.cumsum(in_order[1:] != in_order[:-1])))
         target_ties = int(_equal_pairs(group[None])[0])
         right[number] = pairs - target_ties
         for part in _chunks(n, m):

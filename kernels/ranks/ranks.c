@@ -20,21 +20,22 @@
 #define LANES 16
 
 typedef struct {
-    uint64_t *key, *word, *spare, *seen; /* seen, tree: m / 64 + 2 */
-    int32_t *order;                      /* columns, by ascending value, then by column */
-    int32_t *last;                       /* for a place in the order: the last place with the same value */
-    int32_t *rank, *sequence, *tree;
+    uint64_t *key, *word, *spare;
+    int32_t *order; /* columns, by ascending value, then by column */
+    int32_t *last;  /* for a place in the order: the last place with the same value */
+    int32_t *rank, *sequence;
+    int tied; /* whether two values are equal */
     void *memory;
 } Row;
 
 static int make(Row *row, long m) {
     size_t words = (size_t)m + 2;
-    char *at = row->memory = malloc(words * (4 * sizeof(uint64_t) + 5 * sizeof(int32_t)));
+    char *at = row->memory = malloc(words * (3 * sizeof(uint64_t) + 4 * sizeof(int32_t)));
     if (!at) return 1;
-    uint64_t **wide[] = {&row->key, &row->word, &row->spare, &row->seen};
-    int32_t **narrow[] = {&row->order, &row->last, &row->rank, &row->sequence, &row->tree};
-    for (int i = 0; i < 4; i++, at += words * sizeof(uint64_t)) *wide[i] = (uint64_t *)at;
-    for (int i = 0; i < 5; i++, at += words * sizeof(int32_t)) *narrow[i] = (int32_t *)at;
+    uint64_t **wide[] = {&row->key, &row->word, &row->spare};
+    int32_t **narrow[] = {&row->order, &row->last, &row->rank, &row->sequence};
+    for (int i = 0; i < 3; i++, at += words * sizeof(uint64_t)) *wide[i] = (uint64_t *)at;
+    for (int i = 0; i < 4; i++, at += words * sizeof(int32_t)) *narrow[i] = (int32_t *)at;
     return 0;
 }
 
@@ -65,7 +66,7 @@ static int pass(const uint64_t *restrict from, uint64_t *restrict to, long m, in
     return 1;
 }
 
-static void radix(uint64_t *word, uint64_t *spare, long m, int shift, int passes) {
+static inline __attribute__((always_inline)) void radix(uint64_t *word, uint64_t *spare, long m, int shift, int passes) {
     uint32_t count[8][256];
     memset(count, 0, sizeof count[0] * (size_t)passes);
     for (long i = 0; i < m; i++)
@@ -132,15 +133,21 @@ static int sort_row(Row *row, const void *values, int single, long m) {
     for (long i = 0; i < m; i++) row->word[i] = (row->key[i] - lowest) >> shift << COLUMN_BITS | (uint64_t)i;
     sort(row->word, row->spare, m, bits - shift + COLUMN_BITS);
     uint64_t before = 0;
-    int descends = 0;
+    int descends = 0, equal = 0;
     for (long i = 0; i < m; i++) {
         int32_t column = (int32_t)(row->word[i] & COLUMN_MASK);
         uint64_t key = row->key[column];
         descends |= key < before;
+        equal |= key == before;
         before = key;
         row->order[i] = column;
     }
     if (descends) settle(row, m);
+    row->tied = equal | descends; /* no key is 0, so that the first one equals nothing */
+    if (!row->tied) {
+        for (long i = 0; i < m; i++) row->last[i] = (int32_t)i;
+        return 1;
+    }
     before = row->key[row->order[m - 1]];
     int32_t end = (int32_t)m - 1;
     for (long i = m - 1; i >= 0; i--) {
@@ -161,6 +168,10 @@ static const void *nth(const void *values, int single, long m, long number) {
 /* Twice the average rank less m + 1, by column: whole numbers of sum 0. Returns the sum of their squares. */
 static int64_t centred(const Row *row, long m, int32_t *rank) {
     int64_t squares = 0;
+    if (!row->tied) {
+        for (long i = 0; i < m; i++) rank[row->order[i]] = (int32_t)(2 * i + 1 - m);
+        return (int64_t)m * ((int64_t)m * m - 1) / 3;
+    }
     for (long start = 0; start < m; start = row->last[start] + 1) {
         int64_t end = row->last[start], value = start + end + 1 - m;
         for (long i = start; i <= end; i++) rank[row->order[i]] = (int32_t)value;
@@ -210,28 +221,48 @@ int spearman(long n, long m, long t, const void *scores, int single, const doubl
 
 /* ---- Kendall ---- */
 
-/* Pairs of places (i before j) with sequence[i] beyond the tie group of sequence[j]. The places seen are bits, the bits
- * of a word are counted by one instruction, and a Fenwick tree counts whole words: O(m log(m / 64)). */
-static int64_t inversions(const Row *row, long m) {
-    long words = (m >> 6) + 1;
-    uint64_t *seen = row->seen;
-    int32_t *tree = row->tree;
+/* Which places have been seen: a bit each, and counts over 64 words (4,096 places), then over all. A step up is a few
+ * additions of vectors, a question three loads. */
+typedef struct {
+    uint64_t word[(1 << COLUMN_BITS) / 64 + 64];
+    uint16_t words_before[(1 << COLUMN_BITS) / 64 + 64]; /* places seen in the earlier words of the same 64 */
+    uint32_t parts_before[(1 << COLUMN_BITS) / 4096 + 1]; /* in the earlier 4,096s */
+} Seen;
+
+typedef uint16_t Counts __attribute__((vector_size(16)));
+
+/* Pairs of places (i before j) with sequence[i] beyond the tie group of sequence[j]. */
+static int64_t inversions(const Row *row, long m, Seen *seen) {
+    static const uint16_t zeros_ones[128] = {[64 ... 127] = 1};
+    long words = (m >> 6) + 1, parts = (words + 63) >> 6;
     int64_t total = 0;
-    memset(seen, 0, sizeof *seen * (size_t)(words + 1));
-    memset(tree, 0, sizeof *tree * (size_t)(words + 1));
+    memset(seen->word, 0, sizeof *seen->word * (size_t)words);
+    memset(seen->words_before, 0, sizeof *seen->words_before * 64 * (size_t)parts);
+    memset(seen->parts_before, 0, sizeof *seen->parts_before * (size_t)parts);
     for (long i = 0; i < m; i++) {
-        long place = row->sequence[i], next = row->last[place] + 1;
-        int64_t within = __builtin_popcountll(seen[next >> 6] & ((1ull << (next & 63)) - 1));
-        for (long j = next >> 6; j > 0; j &= j - 1) within += tree[j];
-        total += i - within;
-        seen[place >> 6] |= 1ull << (place & 63);
-        for (long j = (place >> 6) + 1; j <= words; j += j & -j) tree[j]++;
+        long place = row->sequence[i], next = row->last[place] + 1, word = next >> 6;
+        total += i - __builtin_popcountll(seen->word[word] & ((1ull << (next & 63)) - 1));
+        total -= seen->words_before[word] + seen->parts_before[word >> 6];
+        word = place >> 6;
+        seen->word[word] |= 1ull << (place & 63);
+        uint16_t *before = seen->words_before + (word & ~63l);
+        const uint16_t *after = zeros_ones + 63 - (word & 63);
+        long count = words - (word & ~63l) < 64 ? words - (word & ~63l) : 64;
+        for (long j = 0; j < count; j += 8) {
+            Counts have, more;
+            memcpy(&have, before + j, sizeof have);
+            memcpy(&more, after + j, sizeof more);
+            have += more;
+            memcpy(before + j, &have, sizeof have);
+        }
+        for (long j = (word >> 6) + 1; j < parts; j++) seen->parts_before[j]++;
     }
     return total;
 }
 
 static int64_t tied_pairs(const Row *row, long m) {
     int64_t pairs = 0;
+    if (!row->tied) return 0;
     for (long start = 0; start < m; start = row->last[start] + 1) {
         int64_t size = row->last[start] - start + 1;
         pairs += size * (size - 1) / 2;
@@ -240,8 +271,8 @@ static int64_t tied_pairs(const Row *row, long m) {
 }
 
 /* Concordant less discordant pairs. group: number of the target's tie group, by column; first: its first place. */
-static int64_t balance(Row *row, long m, const int32_t *group, const int32_t *first, long groups, int64_t row_ties,
-                       int64_t target_ties) {
+static int64_t balance(Row *row, Seen *seen, long m, const int32_t *group, const int32_t *first, long groups,
+                       int64_t row_ties, int64_t target_ties) {
     /* Places in the row's order, put into the target's; within a tie group of the target they ascend. */
     int32_t *cursor = row->rank;
     memcpy(cursor, first, sizeof *cursor * (size_t)groups);
@@ -255,7 +286,7 @@ static int64_t balance(Row *row, long m, const int32_t *group, const int32_t *fi
                 both += run;
             }
         }
-    return (int64_t)m * (m - 1) / 2 - row_ties - target_ties + both - 2 * inversions(row, m);
+    return (int64_t)m * (m - 1) / 2 - row_ties - target_ties + both - 2 * inversions(row, m, seen);
 }
 
 /* products (n, t): concordant less discordant pairs; left (n), right (t): untied pairs of scores and targets. */
@@ -265,7 +296,8 @@ int kendall(long n, long m, long t, const void *scores, int single, const double
     int64_t pairs = (int64_t)m * (m - 1) / 2;
     int32_t *group = calloc((size_t)(2 * t * m + t) + 1, sizeof *group), *first = group + t * m;
     int32_t *groups = first + t * m;
-    if (!group || make(&row, m)) return free(group), 1;
+    Seen *seen = malloc(sizeof *seen);
+    if (!group || !seen || make(&row, m)) return free(group), free(seen), 1;
     for (long k = 0; k < t; k++) {
         right[k] = 0.0;
         if (!sort_row(&row, targets + k * m, 0, m)) continue;
@@ -281,10 +313,11 @@ int kendall(long n, long m, long t, const void *scores, int single, const double
         left[r] = (double)(pairs - ties);
         for (long k = 0; k < t; k++)
             products[k] = !valid || !groups[k] ? 0.0
-                                               : (double)balance(&row, m, group + k * m, first + k * m, groups[k], ties,
-                                                                 pairs - (int64_t)right[k]);
+                                               : (double)balance(&row, seen, m, group + k * m, first + k * m, groups[k],
+                                                                 ties, pairs - (int64_t)right[k]);
     }
     free(row.memory);
+    free(seen);
     free(group);
     return 0;
 }
