@@ -27,6 +27,7 @@ from search_spaces.lion.refine.paired import SeedSource, bounds, differences
 from search_spaces.lion.refine.simplify import VERSION as SIMPLIFICATION
 from search_spaces.lion.refine.simplify import SimplifyOptions, simplified
 from search_spaces.lion.refine.tune import tuned
+from search_spaces.lion.refine.words import factor, tuning_words, with_interval
 from search_spaces.lion.tasks import load
 from search_spaces.lion.text import one_line
 
@@ -134,7 +135,7 @@ class Refiner:
         finalists = funnel.ranking(ends)[: settings.finalists]
         self.steps.append(
             f"{len(through)} on {', '.join(settings.final)}; by meta-validation over all these tasks: "
-            + ", ".join(f"{c.name} ({_factor(c.score)} of AdamW's loss)" for c in finalists)
+            + ", ".join(f"{c.name} ({factor(c.score)} of AdamW's loss)" for c in finalists)
         )
         return finalists, ends
 
@@ -189,11 +190,11 @@ class Refiner:
         if settings.generations:
             self.steps.append(
                 f"constants of {len(finalists)} finalists and of AdamW by CMA-ES, {settings.generations} generations: "
-                + "; ".join(_tuning_words(line) for line in lines)
+                + "; ".join(tuning_words(line) for line in lines)
             )
         best = min(range(len(finalists)), key=lambda place: lines[place]["score"])
         self.steps.append(
-            f"chosen by meta-validation on fresh seeds: {kept[best].name}, {_factor(lines[best]['score'])} of tuned "
+            f"chosen by meta-validation on fresh seeds: {kept[best].name}, {factor(lines[best]['score'])} of tuned "
             f"AdamW's loss"
         )
         return kept[best], kept[-1]
@@ -260,7 +261,7 @@ class Refiner:
         self.steps.append(
             f"simplified from {len(best.program)} to {len(program)} statements; {accepted} of {len(found.steps)} "
             f"rewrites stood their tests ({found.evidence['tests']} paired tests, on fresh seeds each); all together: "
-            f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds, {_range(harm)} on the "
+            f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds, {with_interval(harm)} on the "
             f"selection tasks" + ("" if sound else f"; {why} it, so the closed form stands, equal to the original")
         )
         return program
@@ -305,15 +306,15 @@ class Refiner:
             "title": f"final comparison: loss / that of tuned AdamW, {len(seeds)} fresh seeds (95 % interval)",
             "headers": ["", "statements", "all tasks", *tasks],
             "rows": [
-                [line["name"], line["statements"], _range(line["against_adamw"]),
-                 *(_factor(line["tasks"][task]["mean"]) for task in tasks)]
+                [line["name"], line["statements"], with_interval(line["against_adamw"]),
+                 *(factor(line["tasks"][task]["mean"]) for task in tasks)]
                 for line in lines
             ],
         }  # fmt: skip
         last = lines[-1]["against_adamw"]
         verdict = "better than" if last["high"] < 0 else "worse than" if last["low"] > 0 else "no different from"
         self.steps.append(
-            f"on {', '.join(tasks)} and fresh seeds the result is {verdict} tuned AdamW: loss x {_range(last)}"
+            f"on {', '.join(tasks)} and fresh seeds the result is {verdict} tuned AdamW: loss x {with_interval(last)}"
         )
 
 
@@ -339,22 +340,3 @@ def refine(options: LionOptions, work: Refinement[Program]) -> Refined[Program]:
         return Refiner(options, settings, work, losses).run()
     finally:
         losses.close()
-
-
-def _tuning_words(line: dict[str, Any]) -> str:
-    """What became of one program's tuning."""
-    head = f"{line['name']} loss x {_range(line['change'])} on the tasks tuned on"
-    if not line["accepted"]:
-        return f"{head}: rejected by the paired test"
-    words = f"{_factor(line['score_after'])} after {_factor(line['score_before'])} in meta-validation"
-    return f"{head}, {words}: {'kept' if line['kept'] else 'not kept'}"
-
-
-def _factor(log: float) -> str:
-    return f"{np.exp(log):.3f}" if np.isfinite(log) else "diverged"
-
-
-def _range(found: dict[str, float]) -> str:
-    if not np.isfinite(found["mean"]):
-        return "diverged"
-    return f"{np.exp(found['mean']):.3f} ({np.exp(found['low']):.3f} to {np.exp(found['high']):.3f})"
