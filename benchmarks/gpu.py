@@ -154,6 +154,30 @@ def time_dense(limits: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
+def time_ranks(limits: dict[str, float]) -> list[dict[str, Any]]:
+    """kernels.ranks: rows with one target. Their floor reads each score once; pairs of columns stay in registers."""
+    from kernels import ranks
+
+    rows = []
+    for candidates, columns, dtype in (
+        (100_000, 400, torch.float64),
+        (100_000, 400, torch.float32),
+        (1000, 4000, torch.float64),
+    ):
+        scores = torch.randn(candidates, columns, device="cuda", dtype=dtype)
+        target = torch.randn(columns, device="cuda", dtype=dtype)
+        floor = scores.nbytes / limits["copy_bytes_per_s"]
+        for name, function in (("spearman", ranks.spearman), ("kendall", ranks.kendall)):
+            for backend in ("triton", "torch"):
+                if backend == "torch" and name == "kendall":
+                    continue  # the definition: all pairs, in memory
+                seconds = median_seconds(lambda: function(scores, target, backend))  # noqa: B023
+                more = {"program": f"{name} {backend}", "shape": f"{columns} {str(dtype)[6:]}"}
+                more |= {"candidates": candidates, "columns": columns}
+                rows.append(row("ranks", seconds, floor, "memory", **more, rows_per_s=candidates / seconds))
+    return rows
+
+
 def run_tests(interpret: bool) -> dict[str, Any]:
     """The kernels' tests, in a process of their own, with the interpreter on or off."""
     # Cut off from the conftest of all tests, which wants more than a GPU machine has.
@@ -170,8 +194,9 @@ def compile_for_h100() -> dict[str, Any]:
     """Compile the Triton kernels for compute capability 9.0 without a device; sizes in bytes."""
     code = (
         "import json, sys\n"
-        "from kernels.programs.triton_path import compile_ahead\n"
-        "print(json.dumps(compile_ahead(90)))\n"
+        "from kernels.programs import triton_path as programs\n"
+        "from kernels.ranks import triton_path as ranks\n"
+        "print(json.dumps(programs.compile_ahead(90) | ranks.compile_ahead(90)))\n"
     )
     environ = os.environ | {"TRITON_INTERPRET": "0"}
     done = subprocess.run(
@@ -203,13 +228,16 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         torch.backends.cuda.matmul.allow_tf32 = False
         result["ceilings"] = ceilings()
-        result["timings"] = [*time_programs(result["ceilings"]), *time_dense(result["ceilings"])]
+        result["timings"] = [
+            line for measured in (time_programs, time_dense, time_ranks) for line in measured(result["ceilings"])
+        ]
         print(json.dumps(result["ceilings"], indent=1))
         for line in result["timings"]:
             what = " ".join(str(line[key]) for key in ("program", "shape", "sizes") if key in line)
+            rate = f"{line['steps_per_s']:.3g} steps/s" if "steps_per_s" in line else f"{line['rows_per_s']:.3g} rows/s"
             print(
                 f"{line['kernel']:9} {what:28} {line['candidates']:6} candidates {line['seconds'] * 1e3:9.3f} ms"
-                f"  {line['share']:6.1%} of the {line['limit']} limit  {line['steps_per_s']:.3g} steps/s"
+                f"  {line['share']:6.1%} of the {line['limit']} limit  {rate}"
             )
     name = "".join(letter if letter.isalnum() else "-" for letter in device.lower())
     output = options.output or RESULTS / f"gpu-{name}.json"

@@ -270,22 +270,29 @@ static int64_t tied_pairs(const Row *row, long m) {
     return pairs;
 }
 
-/* Concordant less discordant pairs. group: number of the target's tie group, by column; first: its first place. */
-static int64_t balance(Row *row, Seen *seen, long m, const int32_t *group, const int32_t *first, long groups,
-                       int64_t row_ties, int64_t target_ties) {
+/* Concordant less discordant pairs. first: place in the target's order at which the tie group of a column opens, by
+ * column; opens: by place, whether one does. */
+static int64_t balance(Row *row, Seen *seen, long m, const int32_t *first, const int32_t *opens, int64_t row_ties,
+                       int64_t target_ties) {
     /* Places in the row's order, put into the target's; within a tie group of the target they ascend. */
     int32_t *cursor = row->rank;
-    memcpy(cursor, first, sizeof *cursor * (size_t)groups);
-    for (long i = 0; i < m; i++) row->sequence[cursor[group[row->order[i]]]++] = (int32_t)i;
+    if (!target_ties)
+        for (long i = 0; i < m; i++) row->sequence[first[row->order[i]]] = (int32_t)i;
+    else {
+        for (long i = 0; i < m; i++) cursor[i] = (int32_t)i; /* of a group, the one at its first place counts up */
+        for (long i = 0; i < m; i++) row->sequence[cursor[first[row->order[i]]]++] = (int32_t)i;
+    }
     int64_t both = 0;
-    if (row_ties && target_ties)
-        for (long g = 0; g < groups; g++) {
-            int64_t run = 0;
-            for (long i = first[g] + 1; i < cursor[g]; i++) {
-                run = row->last[row->sequence[i]] == row->last[row->sequence[i - 1]] ? run + 1 : 0;
-                both += run;
-            }
+    if (row_ties && target_ties) {
+        /* Ties of both lie side by side: a run ends where the row's value changes or a group of the target opens. */
+        int32_t run = 0, value = -1;
+        for (long i = 0; i < m; i++) {
+            int32_t next = row->last[row->sequence[i]];
+            run = (run + 1) & -((next == value) & !opens[i]);
+            both += run;
+            value = next;
         }
+    }
     return (int64_t)m * (m - 1) / 2 - row_ties - target_ties + both - 2 * inversions(row, m, seen);
 }
 
@@ -294,16 +301,16 @@ int kendall(long n, long m, long t, const void *scores, int single, const double
             double *left, double *right) {
     Row row;
     int64_t pairs = (int64_t)m * (m - 1) / 2;
-    int32_t *group = calloc((size_t)(2 * t * m + t) + 1, sizeof *group), *first = group + t * m;
-    int32_t *groups = first + t * m;
+    int32_t *first = calloc((size_t)(2 * t * m + t) + 1, sizeof *first), *opens = first + t * m;
+    int32_t *usable = opens + t * m;
     Seen *seen = malloc(sizeof *seen);
-    if (!group || !seen || make(&row, m)) return free(group), free(seen), 1;
+    if (!first || !seen || make(&row, m)) return free(first), free(seen), 1;
     for (long k = 0; k < t; k++) {
         right[k] = 0.0;
-        if (!sort_row(&row, targets + k * m, 0, m)) continue;
+        if (!(usable[k] = sort_row(&row, targets + k * m, 0, m))) continue;
         for (long start = 0; start < m; start = row.last[start] + 1) {
-            for (long i = start; i <= row.last[start]; i++) group[k * m + row.order[i]] = groups[k];
-            first[k * m + groups[k]++] = (int32_t)start;
+            for (long i = start; i <= row.last[start]; i++) first[k * m + row.order[i]] = (int32_t)start;
+            opens[k * m + start] = 1;
         }
         right[k] = (double)(pairs - tied_pairs(&row, m));
     }
@@ -312,13 +319,13 @@ int kendall(long n, long m, long t, const void *scores, int single, const double
         int64_t ties = valid ? tied_pairs(&row, m) : pairs;
         left[r] = (double)(pairs - ties);
         for (long k = 0; k < t; k++)
-            products[k] = !valid || !groups[k] ? 0.0
-                                               : (double)balance(&row, seen, m, group + k * m, first + k * m, groups[k],
-                                                                 ties, pairs - (int64_t)right[k]);
+            products[k] = !valid || !usable[k] ? 0.0
+                                               : (double)balance(&row, seen, m, first + k * m, opens + k * m, ties,
+                                                                 pairs - (int64_t)right[k]);
     }
     free(row.memory);
     free(seen);
-    free(group);
+    free(first);
     return 0;
 }
 
