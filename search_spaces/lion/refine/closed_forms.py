@@ -24,6 +24,9 @@ from search_spaces.lion.refine.identities import language
 from search_spaces.lion.refine.slots import merged_slots, rescaled_slots, zero_slots
 from search_spaces.lion.refine.sums import respelled_products, respelled_sums
 
+SPARE = 1
+"""Statements that a re-derivation may add, for identities to take away again."""
+
 
 class Complexity(NamedTuple):
     """How simple a program is to a reader; compared in this order, lower is simpler.
@@ -73,14 +76,15 @@ def closed_form(program: Program, guarded: bool = False) -> Program:
     best = _shortest(program, guarded)
     while True:
         found = min(_derivations(best, guarded), key=preference, default=best)
+        found = min(found, _shortest(found, guarded), key=preference)
         if preference(found) >= preference(best):
             return _without_noise(best, program)
-        best = min(found, _shortest(found, guarded), key=preference)
+        best = found
 
 
 def preference(program: Program) -> tuple[Complexity, int, int]:
-    """What to choose programs by, lowest first: of equally complex ones that with the fewest minus signs, then that with
-    the fewest statements on whole tensors, so that constants meet in the rate."""
+    """What to choose programs by, lowest first: of equally complex ones that with the fewest minus signs, then that
+    with the fewest statements on whole tensors, so that constants meet in the rate."""
     minus = sum(not isinstance(a, str) and a < 0 for step in program.instructions for a in step.arguments)
     return complexity(program), minus, (LION.trace(program) or []).count("tree")
 
@@ -121,6 +125,8 @@ def _derivations(program: Program, guarded: bool) -> Iterator[Program]:
     for edited in itertools.chain(
         respelled_sums(flow), respelled_products(flow), zero_slots(flow), merged_slots(flow), rescaled_slots(flow)
     ):
+        if flows.size(edited) > len(flow.nodes) + SPARE:
+            continue
         written = flows.write(edited)
         if written not in seen and LION.is_valid(written):
             seen.add(written)

@@ -168,6 +168,25 @@ def heights(flow: Flow) -> list[int]:
     return found
 
 
+def size(flow: Flow) -> int:
+    """How many nodes the outputs that are no dead slots need."""
+    live_outputs, waiting = [flow.outputs[OUTPUTS[0]]], dict(STATE)
+    needed: set[Ref] = set()
+    while live_outputs:
+        stack = [live_outputs.pop()]
+        while stack:
+            value = stack.pop()
+            if not isinstance(value, float) and value not in needed:
+                needed.add(value)
+                if isinstance(value, int):
+                    stack.extend(flow.nodes[value].arguments)
+        for output, source in list(waiting.items()):
+            if source in needed:
+                live_outputs.append(flow.outputs[output])
+                del waiting[output]
+    return sum(isinstance(value, int) for value in needed)
+
+
 def uses_gradient(program: Program) -> bool:
     """Whether the update depends on the gradient at all, at this step or by way of a slot."""
     flow = read(program)
@@ -181,7 +200,7 @@ def uses_gradient(program: Program) -> bool:
         needed.add(value)
         if isinstance(value, int):
             node = flow.nodes[value]
-            if not (node.operator == "mul" and 0.0 in node.arguments):
+            if not (node.operator == "mul" and any(isinstance(a, float) and a == 0.0 for a in node.arguments)):
                 stack.extend(a for a in node.arguments if not isinstance(a, float))
         elif value in feeds:
             stack.append(flow.outputs[feeds[value]])

@@ -46,7 +46,7 @@ REAL: Mapping[str, tuple[Identity, ...]] = {
     "min": _real(("min(min(x, a), b)", "min(x, min(a, b))"), ("min(x, min(x, y))", "min(x, y)")),
     "abs": (
         *_real(*((f"abs({f}(x))", f"{f}(x)") for f in ("sqrt", "exp", "exp2", "exp10", "cosh", "norm", "arccos"))),
-        _positive("abs(mul(x, a))", "mul(abs(x), a)"),
+        Identity("abs(mul(x, a))", "mul(abs(x), abs(a))", "real"),
     ),
     "square": _real(("square(sqrt(x))", "abs(x)"), ("square(mul(x, a))", "mul(square(x), square(a))")),
     "sqrt": (*_real(("sqrt(square(x))", "abs(x)")), _positive("sqrt(mul(x, a))", "mul(sqrt(x), sqrt(a))")),
@@ -66,6 +66,7 @@ REAL: Mapping[str, tuple[Identity, ...]] = {
         *_real(*((f"sign({odd}(x))", "sign(x)") for odd in ("cube", "cbrt", "arctan", "tanh", "sinh", "arcsinh"))),
         *_real(*((f"sign(div(x, {even}(y)))", "sign(x)") for even in ("sqrt", "abs", "square"))),
         _positive("sign(mul(x, a))", "sign(x)"),
+        Identity("sign(mul(x, a))", "negative(sign(x))", "real", where=lambda a: a < 0),
         _positive("sign(clip_by_global_norm(x, a))", "sign(x)"),
     ),
     # the table takes a negative factor out, for comparing; a statement less is what is wanted here

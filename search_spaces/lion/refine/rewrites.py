@@ -104,7 +104,7 @@ def _distinct(program: Program, proposals: Iterator[Proposal]) -> list[Rewrite]:
             continue
         done.add(key)
         try:
-            result = tidy(written, guarded)
+            result = named(closed_form(written, guarded))
         except InvalidGenomeError:
             continue
         price = complexity(result)

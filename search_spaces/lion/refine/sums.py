@@ -97,6 +97,8 @@ def _respelled(flow: Flow, index: int, spelling: Spelling | Ref) -> Iterator[Flo
     scalar is not the norm of a tree of such scalars."""
     wanted = flows.types(flow)[index]
     if isinstance(spelling, list):
+        if len(spelling) == 1 and spelling[0][:2] == flow.nodes[index][:2]:
+            return
         found = with_spelling(flow, index, spelling)
         if flows.types(found)[index + len(spelling) - 1] == wanted:
             yield found

@@ -16,7 +16,8 @@ from search_spaces.lion.training import LIMIT, Course
 
 class DigitsAssess:
     """Assess of the simplifier over `digits_mlp`: the same data, network, initial weights, batches and schedule as
-    `training.train` uses, but all (program, seed) pairs in one batch; a test would take minutes one seed at a time.
+    `training.train` uses, but all (program, seed) pairs in one batch: one seed at a time would take minutes.
+    Divergence is looked for at the end alone.
 
     Args:
         course: steps, batch size, schedule.
@@ -24,16 +25,14 @@ class DigitsAssess:
             whoever trains for a thousand steps takes a larger one, for all programs alike.
     """
 
-    def __init__(self, course: Course, rate: float = 1.0, task: type[DigitsMLP] = DigitsMLP) -> None:
+    def __init__(self, course: Course, rate: float = 1.0) -> None:
         self.course = course
         self.rate = rate
-        self.task = task()
-        self.hidden, self.output = layers.chain(*task.sizes)
-        self.trained = 0
+        self.task = DigitsMLP()
+        self.hidden, self.output = layers.chain(*DigitsMLP.sizes)
 
     def __call__(self, programs: Sequence[Program], seeds: Sequence[int]) -> np.ndarray:
-        packed = pack([lowered(self._rated(program)) for program in programs for _ in seeds])
-        self.trained += len(packed)
+        packed = pack([lowered(self.rated(program)) for program in programs for _ in seeds])
         weights = np.stack([self.task.initial(seed) for seed in seeds])
         weights = np.tile(weights, (len(programs), 1)).astype(np.float32)
         slots, gradient = [np.zeros_like(weights), np.zeros_like(weights)], np.empty_like(weights)
@@ -52,7 +51,8 @@ class DigitsAssess:
         found = np.where(found <= LIMIT * self.task.chance, found, np.inf)
         return np.log(found).reshape(len(programs), 1, len(seeds))
 
-    def _rated(self, program: Program) -> Program:
+    def rated(self, program: Program) -> Program:
+        """What is trained for a program."""
         return Program((*program.instructions, Instruction("update", "mul", ("update", self.rate))))
 
     def _gradient(self, weights: np.ndarray, images: np.ndarray, labels: np.ndarray, gradient: np.ndarray) -> None:

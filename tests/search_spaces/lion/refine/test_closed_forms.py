@@ -151,6 +151,7 @@ def test_names_change_nothing(program: Program) -> None:
 @given(st.floats(0.5, 0.999), st.floats(0.01, 2.0), st.integers(0, 3))
 @settings(STEADY, max_examples=15)
 def test_chained_averages_are_one_average(inner: float, outer: float, seed: int) -> None:
+    assume(abs(inner * outer - 1) > 1e-6)  # nothing would ever feed that slot
     written = Program.parse(
         f"m = interp(g, v1, {inner!r})\nu = sign(m)\nv1 = interp(g, m, {outer!r})\nupdate = mul(u, lr)"
     )
