@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.errors import ProxyError, UnsupportedModelError
-from proxies.quantization.layers import Batch, inputs_of, isolated, kind_of, watched, working_copy
+from proxies.quantization.layers import Batch, inputs_of, isolated, watched, working_copy
 from proxies.quantization.quantizer import float_weight, input_quantizer, quantized_layers, weight_quantizer
 from proxies.quantization.uniform import Grid
 
@@ -66,7 +66,7 @@ def adaround(
     iterations: int = 1000,
     batch_size: int = 32,
     learning_rate: float = 1e-2,
-    regularization: float = 0.01,
+    regularization: float = 0.1,
     temperature: tuple[float, float] = (20.0, 2.0),
     warmup: float = 0.2,
     seed: int = 0,
@@ -83,7 +83,9 @@ def adaround(
         iterations: steps of Adam a layer.
         batch_size: samples a step, drawn with replacement.
         learning_rate: of Adam.
-        regularization: weight of the term that drives each rounding to 0 or 1 (equation 24).
+        regularization: weight of the term that drives each rounding to 0 or 1 (equation 24), as a mean over weights;
+            the output error is in units of that of rounding to nearest. (The paper sums both, so that its weight
+            suits one scale of outputs.)
         temperature: its exponent, from the first to the last step after the warm-up.
         warmup: share of the steps without that term.
         seed: of the samples drawn.
@@ -140,27 +142,28 @@ def _reconstruct(
     steps = (weight.detach() / grid.scale).double()
     below, rest = steps.floor(), steps - steps.floor()
     below, rest = below.to(weight.dtype), rest.to(weight.dtype).clamp(1e-4, 1 - 1e-4)
+    with torch.no_grad():
+        nearest = grid.quantize(weight)
+        # both terms in units of their own: neither the scale of the outputs nor the number of weights matters
+        unit = max(_error(bare, nearest, given, target), torch.finfo(weight.dtype).tiny)
     # start where the soft rounding is the float weight itself
     raised = -torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1)
     raised = raised.detach().requires_grad_(True)
     optimizer = torch.optim.Adam([raised], lr=learning_rate)
     first = int(warmup * iterations)
-    channels = 1 if kind_of(original) == "conv2d" else -1
     for iteration in range(iterations):
         rows = torch.randint(len(given), (batch_size,), generator=generator).to(given.device)
         up = _soft(raised)
         output = _run(bare, _on_grid(grid, below + up), given[rows])
-        # summed over channels, mean over samples and positions: the weight of the regularization is relative to that
-        loss = (output - target[rows]).square().sum(channels).mean()
+        loss = (output - target[rows]).square().mean() / unit
         if iteration >= first:
             done = (iteration - first) / max(iterations - first, 1)
             exponent = temperature[1] + 0.5 * (temperature[0] - temperature[1]) * (1 + math.cos(math.pi * done))
-            loss = loss + regularization * (1 - (2 * up - 1).abs().pow(exponent)).sum()
+            loss = loss + regularization * (1 - (2 * up - 1).abs().pow(exponent)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        nearest = grid.quantize(weight)
         learned = _on_grid(grid, below + (_soft(raised) >= 0.5).to(weight.dtype))
         errors = [_error(bare, candidate, given, target) for candidate in (nearest, learned)]
         result = Reconstruction(name, *errors, changed=0.0)

@@ -94,7 +94,7 @@ def finetune(
                 outputs = model(*(x[rows.to(x.device)] for x in data))
                 value = loss(outputs, targets[rows.to(targets.device)])
                 if not bool(torch.isfinite(value)):
-                    raise ProxyError(f"the loss is {float(value)} in epoch {epoch}", "lower the learning rate")
+                    raise ProxyError(f"the loss is {float(value.detach())} in epoch {epoch}", "lower the learning rate")
                 optimizer.zero_grad()
                 value.backward()
                 optimizer.step()

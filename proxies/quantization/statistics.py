@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.errors import MissingStatisticError, ProxyError
-from proxies.quantization.hessian import Estimate, HessianOptions, top_eigenvalue, traces
+from proxies.quantization.hessian import Estimate, HessianOptions, top_eigenvalue, trace
 from proxies.quantization.layers import (
     Batch,
     LayerShape,
@@ -261,14 +261,13 @@ def _of_loss(
     fields: dict[str, Sequence] = {}
     if "gradients" in groups:
         fields["gradient"] = [gradient.detach() for gradient in gradients]
-    if "hessian_trace" in groups:
-        fields["hessian_trace"] = traces(gradients, weights, torch.Generator().manual_seed(seed), options)
-    if "hessian_eigenvalue" in groups:
-        generator = torch.Generator().manual_seed(seed)
-        fields["hessian_eigenvalue"] = [
-            top_eigenvalue(gradient, weight, generator, options)
-            for gradient, weight in zip(gradients, weights, strict=True)
-        ]
+    for group, estimate in (("hessian_trace", trace), ("hessian_eigenvalue", top_eigenvalue)):
+        if group in groups:
+            # a stream for each layer, so that its estimate does not depend on which others are measured
+            fields[group] = [
+                estimate(gradient, weight, torch.Generator().manual_seed(seed), options)
+                for gradient, weight in zip(gradients, weights, strict=True)
+            ]
     return float(value.detach()), fields
 
 
