@@ -261,8 +261,8 @@ class Refiner:
         self.steps.append(
             f"simplified from {len(best.program)} to {len(program)} statements; {accepted} of {len(found.steps)} "
             f"rewrites stood their tests ({found.evidence['tests']} paired tests, on fresh seeds each); all together: "
-            f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds, {with_interval(harm)} on the "
-            f"selection tasks" + ("" if sound else f"; {why} it, so the closed form stands, equal to the original")
+            f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds, {with_interval(harm)} on "
+            f"the selection tasks" + ("" if sound else f"; {why} it, so the closed form stands, equal to the original")
         )
         return program
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo.errors import ConfigError, DamagedRunError, EvaluatorError
@@ -135,6 +135,7 @@ def test_purposes_and_runs_share_no_seed() -> None:
 # Rates.
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 400), st.sampled_from((0.25, 0.5, 2.0)))
 def test_rescaling_multiplies_the_update_and_leaves_the_state(seed: int, factor: float) -> None:
     program = random_program(seed)
@@ -237,6 +238,7 @@ def seeds(purpose: str, n: int) -> list[int]:
     return seeds_for(3, purpose, n)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 60), st.integers(2, 20))
 def test_a_thinned_history_keeps_its_ends_and_its_order(length: int, n: int) -> None:
     points = history(length)

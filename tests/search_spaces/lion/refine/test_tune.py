@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo.program import Program, simplify
@@ -49,6 +49,7 @@ def run(programs: Sequence[Program], generations: int, asked: Any = None, batche
     )  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 200))
 def test_constants_stay_where_their_coordinates_are(seed: int) -> None:
     program = simplify(LION, random_program(seed))
