@@ -45,12 +45,16 @@ CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Name: the configuration, and what is changed in it. "scores kept": without re-evaluation, as in the paper. "random
 walk": mutants of AdamW and of mutants, without selection."""
-OPTIONS = {"tasks": ["digits_mlp", "digits_conv", "fashion_mlp"]}
-"""The cheapest tasks, so that 40 runs end in a quarter of an hour on two quiet cores."""
+OPTIONS = {"tasks": ["digits_mlp", "fashion_mlp"], "steps": 60, "replicates": 2, "probe_steps": 30}
+"""The cheapest tasks, so that 40 runs of some thousand functions end in a quarter of an hour on two quiet cores."""
+SMALL = ("loop.lag=64", "loop.chunk=32", "loop.block=32", "loop.span=64")
+POPULATION = "strategy.options.population=100"
+"""A search of thousands of functions, not tens of thousands: with a lag of 256 misses and a population of 300, its
+first thousand would all be children of AdamW."""
 RESTART_SHARE = 0.15
 """Restarts come after this share of the distinct functions that the budget is expected to buy, without improvement."""
-STEPS_A_FUNCTION = 400
-"""Training steps a distinct function, roughly, under the default hurdles; for the share above alone."""
+STEPS_A_FUNCTION = 150
+"""Training steps a distinct function, roughly, under these options; for the share above alone."""
 FRACTIONS = (0.25, 0.5, 1.0)
 FRESH = 1_000_000
 """The first replicate number of the judges' seeds; searches use small ones."""
@@ -145,7 +149,8 @@ def one_run(given: argparse.Namespace) -> dict[str, Any]:
     with scratch() as folder:
         overrides = [
             f"runs_dir={folder}", "name=run", f"seed={given.seed}", "executor.kind=inline", "report.candidates=0",
-            "budget.evaluations=null", "budget.stall=200000", f"budget.proposals={given.most}", *changes,
+            "budget.evaluations=null", "budget.stall=200000", f"budget.proposals={given.most}", *SMALL, *changes,
+            *((POPULATION,) if file != "random" else ()),
             *(f"options.{key}={json.dumps(value)}" for key, value in options.items()),
         ]  # fmt: skip
         if file.startswith("restart"):
@@ -307,7 +312,7 @@ def print_summary(rows: Sequence[Mapping[str, Any]], base: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=int, default=1_000_000, help="training steps a run")
+    parser.add_argument("--budget", type=int, default=600_000, help="training steps a run")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--judges", type=int, default=16, help="fresh seeds that judge a winner")
