@@ -35,15 +35,15 @@ CONFIGS = ROOT / "search_spaces" / "lion" / "configs"
 NO_ROUNDS = "strategy.options.reevaluate_every=null"
 CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "evolution": ("evolution", ()),
-    "evolution, scores kept": ("evolution", (NO_ROUNDS,)),
+    "evolution with scores kept": ("evolution", (NO_ROUNDS,)),
     "restart from best": ("restart_best", ()),
-    "restart from best, scores kept": ("restart_best", (NO_ROUNDS,)),
+    "restart from best with scores kept": ("restart_best", (NO_ROUNDS,)),
     "restart from seed": ("restart_seed", ()),
     "constants only": ("constants", ()),
     "random programs": ("random", ()),
     "random walk": ("evolution", (NO_ROUNDS, "strategy.options.tournament=1")),
 }
-"""Name: the configuration, and what is changed in it. "scores kept": without re-evaluation, as in the paper. "random
+"""Name: the configuration, and what is changed in it. "with scores kept": without re-evaluation, as in the paper. "random
 walk": mutants of AdamW and of mutants, without selection."""
 OPTIONS = {"tasks": ["digits_mlp", "fashion_mlp"], "steps": 60, "replicates": 2, "probe_steps": 30}
 """The cheapest tasks, so that 40 runs of some thousand functions end in a quarter of an hour on two quiet cores."""
@@ -317,7 +317,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--judges", type=int, default=16, help="fresh seeds that judge a winner")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--only", default=",".join(CONTENDERS).replace(", ", ";"), help="names; ; stands for ', '")
+    parser.add_argument("--only", default=",".join(CONTENDERS), help="names of contenders")
     parser.add_argument("--base", default="evolution", help="the contender that others are compared with")
     parser.add_argument("--options", default=json.dumps(OPTIONS), help="options of the space, JSON")
     parser.add_argument("--most", type=int, default=2_000_000, help="proposals at which a run gives up")
@@ -328,7 +328,7 @@ def main() -> None:
     if given.contender:
         print(json.dumps(one_run(given)))
         return
-    names = [name.strip().replace(";", ", ") for name in given.only.split(",")]
+    names = [name.strip() for name in given.only.split(",")]
     if unknown := [name for name in names if name not in CONTENDERS]:
         parser.error(f"no contender named {', '.join(unknown)}; there are {'; '.join(CONTENDERS)}")
     passed = [f"--{key}={getattr(given, key)}" for key in ("budget", "judges", "options", "most")]
