@@ -43,8 +43,8 @@ CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "random programs": ("random", ()),
     "random walk": ("evolution", (NO_ROUNDS, "strategy.options.tournament=1")),
 }
-"""Name: the configuration, and what is changed in it. "with scores kept": without re-evaluation, as in the paper. "random
-walk": mutants of AdamW and of mutants, without selection."""
+"""Name: the configuration, and what is changed in it. "with scores kept": without re-evaluation, as in the paper.
+"random walk": mutants of AdamW and of mutants, without selection."""
 OPTIONS = {"tasks": ["digits_mlp", "fashion_mlp"], "steps": 60, "replicates": 2, "probe_steps": 30}
 """The cheapest tasks, so that 40 runs of some thousand functions end in a quarter of an hour on two quiet cores."""
 SMALL = ("loop.lag=64", "loop.chunk=32", "loop.block=32", "loop.span=64")
