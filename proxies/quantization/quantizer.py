@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from proxies.errors import BitConfigError, ProxyError, UnsupportedModelError
+from proxies.errors import ProxyError, UnsupportedModelError
 from proxies.quantization.bits import BitConfig
 from proxies.quantization.layers import Batch, inputs_of, isolated, quantizable, watched, working_copy
 from proxies.quantization.uniform import ActivationScheme, Grid, WeightScheme, fit_activation, fit_weight
@@ -200,8 +200,6 @@ def _activation_grids(
         generator = torch.Generator().manual_seed(seed)
         try:
             grids[name] = fit_activation(torch.cat(seen.pop(name)), wanted[name], scheme, generator)
-        except BitConfigError:
-            raise
         except ProxyError as error:
             raise ProxyError(f"the input of {name}: {error.message}", error.hint) from error
     return grids

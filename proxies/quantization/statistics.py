@@ -182,7 +182,7 @@ def gather(
     unknown = sorted(set(collect) - set(GROUPS))
     if unknown or isinstance(collect, str):
         raise ProxyError(f"no group of statistics is called {', '.join(unknown) or collect}", f"known: {GROUPS}")
-    groups = frozenset(collect)
+    groups, bits = frozenset(collect), tuple(int(b) for b in bits)
     with isolated(model, seed):
         copied = working_copy(model)
         modules = quantizable(copied, layers)
@@ -217,7 +217,7 @@ def gather(
             for place, shape in enumerate(shapes)
         ),
         groups=groups,
-        bits=tuple(bits) if "errors" in groups else (),
+        bits=bits if "errors" in groups else (),
         scheme=scheme,
         loss=value,
         similarity=similarity,

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxies.errors import BitConfigError
@@ -14,8 +14,11 @@ from proxies.quantization import BitConfig, config_table, expand
 
 CONFIGS = st.dictionaries(st.text(min_size=1, max_size=5), st.integers(2, 16), min_size=1, max_size=8)
 
+QUICK = settings(deadline=None, max_examples=40)
+
 
 @given(CONFIGS, st.randoms(use_true_random=False))
+@QUICK
 def test_a_row_goes_by_name_whatever_the_order(bits, random):
     names = list(bits)
     random.shuffle(names)

@@ -30,6 +30,8 @@ ALL = [proxy.name for proxy in HANDMADE]
 GATHERED = gather(small_net(), images(6), seed=1)
 CONFIGS = st.lists(st.lists(st.sampled_from([2, 3, 4, 8]), min_size=3, max_size=3), min_size=1, max_size=9)
 
+QUICK = settings(deadline=None, max_examples=40)
+
 
 def half_square(outputs, targets):
     return 0.5 * outputs.square().sum() / len(outputs)
@@ -42,6 +44,7 @@ def matrix_net(rows):
 
 
 @given(CONFIGS, st.sampled_from(ALL))
+@QUICK
 def test_a_rows_score_does_not_depend_on_the_others(configs, name):
     together = scores(GATHERED, configs, name)
     assert together.dtype == np.float64
@@ -148,7 +151,7 @@ def test_ompq_by_hand():
 
 
 @given(st.integers(0, 999))
-@settings(max_examples=30)
+@QUICK
 def test_cka_identities(seed):
     """Kornblith et al. (2019), section 2: invariant under rotation, scale and shift of the features."""
     generator = torch.Generator().manual_seed(seed)

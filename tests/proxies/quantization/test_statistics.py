@@ -25,7 +25,7 @@ def test_layers_are_named_in_the_models_order(statistics):
         statistics["conv3"]
 
 
-def test_activations_are_those_before_what_changes_them_in_place(statistics):
+def test_activations_are_those_of_the_layers(statistics):
     net, x = small_net(), images(6)
     with torch.no_grad():
         first = net.conv1(x)
@@ -34,14 +34,23 @@ def test_activations_are_those_before_what_changes_them_in_place(statistics):
         torch.testing.assert_close(statistics["conv1"].output, first)
         torch.testing.assert_close(statistics["conv2"].input, second)
         torch.testing.assert_close(statistics["conv2"].output, net.conv2(second))
-    assert float(statistics["conv2"].output.min()) < 0
+
+
+def test_what_follows_in_place_does_not_change_an_activation():
+    net = seeded(lambda: nn.Sequential(nn.Linear(3, 5), nn.ReLU(inplace=True), nn.Linear(5, 2), nn.Tanh()))
+    x = images(4, 1, 3).flatten(1)[:, :3]
+    layer = gather(net, x, collect=["activations"])["0"]
+    with torch.no_grad():
+        expected = net[0](x)
+    assert float(expected.min()) < 0
+    torch.testing.assert_close(layer.output, expected)
 
 
 def test_gradients_are_those_of_backward(statistics):
     net, x = small_net(), images(6)
     loss = nn.functional.cross_entropy(net(x), torch.arange(6) % 4)
     loss.backward()
-    assert statistics.loss == pytest.approx(float(loss))
+    assert statistics.loss == pytest.approx(float(loss.detach()))
     for layer in statistics:
         torch.testing.assert_close(layer.gradient, net.get_submodule(layer.name).weight.grad)
         assert not layer.gradient.requires_grad

@@ -16,12 +16,15 @@ SCHEMES = st.builds(
     WeightScheme, st.sampled_from(["channel", "tensor"]), st.booleans(), st.sampled_from(["mse", "minmax"])
 )
 
+QUICK = settings(deadline=None, max_examples=40)
+
 
 def weights(seed, shape=(5, 7), spread=1.0, shift=0.0):
     return spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed)) + shift
 
 
 @given(st.integers(0, 999), st.integers(2, 9), st.booleans(), st.sampled_from([0.0, 3.0, -3.0]))
+@QUICK
 def test_with_the_full_range_no_error_exceeds_half_a_step(seed, bits, symmetric, shift):
     w = weights(seed, shift=shift)
     for granularity in ("channel", "tensor"):
@@ -30,6 +33,7 @@ def test_with_the_full_range_no_error_exceeds_half_a_step(seed, bits, symmetric,
 
 
 @given(st.integers(0, 999), st.integers(2, 8), SCHEMES)
+@QUICK
 def test_a_quantized_tensor_has_its_levels_and_stays_itself(seed, bits, scheme):
     w = weights(seed, shift=0.3)
     grid = fit_weight(w, bits, scheme)
@@ -41,6 +45,7 @@ def test_a_quantized_tensor_has_its_levels_and_stays_itself(seed, bits, scheme):
 
 
 @given(st.integers(0, 999), st.integers(2, 8), st.booleans(), st.sampled_from(["channel", "tensor"]))
+@QUICK
 def test_the_searched_scale_is_never_worse_than_the_full_range(seed, bits, symmetric, granularity):
     w = weights(seed)
     found = squared_error(w, bits, WeightScheme(granularity, symmetric, "mse"))
@@ -74,7 +79,7 @@ def test_a_grid_by_hand():
 
 
 @given(st.integers(0, 99), SCHEMES)
-@settings(max_examples=30)
+@QUICK
 def test_a_channels_grid_is_its_own(seed, scheme):
     w = weights(seed, (4, 9))
     grid = fit_weight(w, 3, WeightScheme("channel", scheme.symmetric, scheme.scale))
