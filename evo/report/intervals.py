@@ -56,7 +56,7 @@ def bootstrap(values: Sequence[float], level: float = 0.95) -> Interval:
         weighted = [(sum(stream.choices(values, k=n)) / n, 1.0 / RESAMPLES) for _ in range(RESAMPLES)]
     weighted.sort()
     tail = (1.0 - level) / 2.0
-    rounding = 1e-13 * max(abs(value) for value in values)
+    rounding = 1e-13 * max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     bounds = (_quantile(weighted, tail), _quantile(weighted, 1.0 - tail))
     low, high = (0.0 if abs(bound) <= rounding else bound for bound in bounds)  # 2e-17 is no difference
     return Interval(mean, low, high, n)

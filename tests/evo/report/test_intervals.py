@@ -99,3 +99,9 @@ def test_a_grid_a_metric_with_a_line_a_name_and_gaps() -> None:
 def test_rounding_is_no_difference() -> None:
     found = bootstrap([0.1 + 0.2 - 0.3, 0.0, 0.5])
     assert found.low == 0.0
+
+
+def test_an_infinite_value_does_not_hide_the_bounds() -> None:
+    found = bootstrap([1.0, 2.0, 3.0, math.inf])
+    assert found.mean == math.inf and found.low == 1.5 and found.high == math.inf
+    assert bootstrap([math.inf, math.inf])[:3] == (math.inf,) * 3
