@@ -103,5 +103,5 @@ def test_rounding_is_no_difference() -> None:
 
 def test_an_infinite_value_does_not_hide_the_bounds() -> None:
     found = bootstrap([1.0, 2.0, 3.0, math.inf])
-    assert found.mean == math.inf and found.low == 1.5 and found.high == math.inf
+    assert (found.mean, found.low, found.high) == (math.inf, 1.5, math.inf)
     assert bootstrap([math.inf, math.inf])[:3] == (math.inf,) * 3
