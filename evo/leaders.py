@@ -1,7 +1,8 @@
 """The best candidates so far, distinct functions only: by the first objective, or non-dominated first.
 
 A function that a strategy had evaluated again stands with the mean over all its observations, not with the lucky score
-that brought it here; a hit of it that comes later does, too.
+that brought it here; a hit of it that comes later does, too. With one objective, the first line is the best of those:
+a better score that was not evaluated again yet stands behind it, since the best of thousands of scores is mostly luck.
 """
 
 from __future__ import annotations
@@ -177,11 +178,20 @@ class Leaders:
 
     @property
     def best(self) -> Leader | None:
-        return self._items[0] if self._items else None
+        """The first line."""
+        first = self._confirmed()
+        return first[0] if first else self._items[0] if self._items else None
+
+    def _confirmed(self) -> list[Leader]:
+        """The best that was evaluated again, if there is one and one objective."""
+        if len(self._signs) > 1 or not self._pooled:
+            return []
+        return [item for item in self._items if item.function in self._pooled][:1]
 
     def top(self, n: int | None = None) -> list[Leader]:
-        """Best first: the non-dominated ones by the first objective, then the others."""
-        front = sorted(self._front, key=lambda leader: leader.key)
+        """Best first: the best that was evaluated again, or the non-dominated ones by the first objective; then the
+        others."""
+        front = sorted(self._front, key=lambda leader: leader.key) if len(self._signs) > 1 else self._confirmed()
         chosen = {leader.id for leader in front}
         return (front + [item for item in self._items if item.id not in chosen])[: n or self._limit]
 
