@@ -16,6 +16,7 @@ STRATEGIES: Mapping[str, str] = {
     "regularized": "evo.strategies.regularized:RegularizedEvolution",
     "truncation": "evo.strategies.truncation:TruncationGA",
     "nsga2": "evo.strategies.nsga2:NSGA2",
+    "diversity": "evo.strategies.diversity:DiversityPrompting",
     "restart": "evo.strategies.restart:Restart",
 }
 """Name to "module:attr"; loaded when asked for, so that naming them imports nothing."""
