@@ -1,14 +1,15 @@
 """The best candidates so far, distinct functions only: by the first objective, or non-dominated first.
 
-A function that a strategy had evaluated again stands with the mean over all its observations, not with the lucky score
-that brought it here; a hit of it that comes later does, too. With one objective, the first line is the best of those:
-a better score that was not evaluated again yet stands behind it, since the best of thousands of scores is mostly luck.
+A function that was evaluated again, by the strategy or in a run's closing phase (`evo.closing`), stands with the mean
+over all its observations, not with the lucky score that brought it here; a hit of it that comes later does, too. Such
+confirmed lines come before all others: the best of thousands of scores is mostly luck, however much better it looks.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from evo.pooled import Pooled
@@ -16,6 +17,15 @@ from evo.space import Objective, Told
 
 REMEMBERED = 4096
 """Functions with pooled scores that are remembered when they have left the board, the latest ones."""
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Of the mean of values: their standard deviation over the root of their number; None of fewer than two, and where
+    one is not finite."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
 
 
 class Leader(NamedTuple):
@@ -34,13 +44,14 @@ class Leader(NamedTuple):
 
 
 class Leaders:
-    """Keeps the best `limit` candidates; with several objectives the non-dominated ones come first.
+    """Keeps the best `limit` candidates that were evaluated once, and as many of those that were evaluated again.
 
-    With one objective an offer that does not qualify costs one comparison.
+    The two do not compete for places: lucky scores must not drive honest means from the board. With several objectives
+    the non-dominated ones come first. With one objective an offer that does not qualify costs one comparison.
 
     Args:
         objectives: the space's.
-        limit: lines of the board.
+        limit: lines of the board, and lines kept of either kind.
         replicates: replicates behind the values of a first evaluation.
     """
 
@@ -51,7 +62,8 @@ class Leaders:
         self._replicates = replicates
         self._items: list[Leader] = []
         self._front: list[Leader] = []
-        self._bar = float("inf")
+        self._full = False  # as many lines as there may be that were evaluated once
+        self._bar = math.inf  # the last of them, where it is full
         self._pooled: dict[int, Pooled] = {}  # the longest unchanged first
 
     def offer(self, id: int, function: int, values: tuple[float, ...], rung: int, operator: str,
@@ -65,7 +77,8 @@ class Leaders:
             values, replicates = self._with_mean(values, pooled), pooled.count
         first = values[0] * self._signs[0]
         several = len(self._signs) > 1
-        if not several and len(self._items) >= self._limit and first >= self._bar:
+        qualifies = function in self._pooled or not self._full or first < self._bar
+        if not several and not qualifies:
             return False
         key = self._key(values)
         for known in self._items:
@@ -77,7 +90,7 @@ class Leaders:
                 break
         item = Leader((*key, id), id, function, values, "ok", rung, operator, parents, genome, replicates)
         best = not self._items or first < self._items[0].key[0]
-        if len(self._items) < self._limit or first < self._bar:
+        if qualifies:
             insort(self._items, item, key=lambda leader: leader.key)
             self._cut()
         return (several and self._offer_front(item, key)) or best
@@ -93,8 +106,14 @@ class Leaders:
         return tuple(found)
 
     def _cut(self) -> None:
-        del self._items[self._limit :]
-        self._bar = self._items[-1].key[0] if len(self._items) >= self._limit else float("inf")
+        """Leave the best `limit` lines of either kind."""
+        again = [item for item in self._items if item.function in self._pooled]
+        once = [item for item in self._items if item.function not in self._pooled]
+        self._full = len(once) >= self._limit
+        self._bar = once[self._limit - 1].key[0] if self._full else math.inf
+        if max(len(again), len(once)) > self._limit:
+            kept = {item.id for item in (*again[: self._limit], *once[: self._limit])}
+            self._items = [item for item in self._items if item.id in kept]
 
     def _offer_front(self, item: Leader, key: tuple[float, ...]) -> bool:
         for other in self._front:
@@ -163,6 +182,14 @@ class Leaders:
         """Whether the function stands on the board."""
         return any(item.function == function for item in self._items)
 
+    def confirmed(self, function: int) -> bool:
+        """Whether it was evaluated again, so that its line is a mean over more seeds than brought it here."""
+        return function in self._pooled
+
+    def observed(self, function: int) -> Mapping[int, tuple[float, ...]]:
+        """What re-evaluations gave: observed values by seed; its first evaluation is not among them."""
+        return self._pooled[function].observations if function in self._pooled else {}
+
     # ------------------------------------------------------------------ reading
 
     def complete(self, fetch: Callable[[int], Told]) -> None:
@@ -179,21 +206,21 @@ class Leaders:
     @property
     def best(self) -> Leader | None:
         """The first line."""
-        first = self._confirmed()
-        return first[0] if first else self._items[0] if self._items else None
+        return next(iter(self.top(1)), None)
 
-    def _confirmed(self) -> list[Leader]:
-        """The best that was evaluated again, if there is one and one objective."""
-        if len(self._signs) > 1 or not self._pooled:
-            return []
-        return [item for item in self._items if item.function in self._pooled][:1]
+    def contenders(self) -> list[Leader]:
+        """All lines by their values alone, confirmed or not: the non-dominated first, then by the first objective."""
+        front = sorted(self._front, key=lambda leader: leader.key) if len(self._signs) > 1 else []
+        chosen = {leader.id for leader in front}
+        return front + [item for item in self._items if item.id not in chosen]
 
     def top(self, n: int | None = None) -> list[Leader]:
-        """Best first: the best that was evaluated again, or the non-dominated ones by the first objective; then the
-        others."""
-        front = sorted(self._front, key=lambda leader: leader.key) if len(self._signs) > 1 else self._confirmed()
-        chosen = {leader.id for leader in front}
-        return (front + [item for item in self._items if item.id not in chosen])[: n or self._limit]
+        """Best first: those that were evaluated again before the others; with several objectives the non-dominated ones
+        of both before all that are dominated."""
+        lines = self.contenders()
+        ahead = len(self._front) if len(self._signs) > 1 else 0
+        order = sorted(range(len(lines)), key=lambda at: (at >= ahead, lines[at].function not in self._pooled, at))
+        return [lines[at] for at in order][: self._limit if n is None else n]
 
     @property
     def front_size(self) -> int:

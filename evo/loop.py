@@ -32,6 +32,11 @@ POOLED = frozenset({"ok", "failed", "invalid", "nan"})
 """How a re-evaluation ends that says something of its function; a time-out may be the machine's."""
 
 
+def counted_as(source: str, operator: str) -> str:
+    """The counter of a candidate: its source, but "copies" for hits among the seeds of a warm start."""
+    return "copies" if operator == "seed" and source in HITS else source
+
+
 class LoopSettings(NamedTuple):
     """The numbers the loop depends on; see `evo.config` for their meaning."""
 
@@ -377,10 +382,12 @@ class Loop:
 
     def _count(self, c: Pending) -> None:
         counts = self.statistics.counts
-        if c.source != "evaluated":
-            counts[c.source] += 1
+        kind = counted_as(c.source, c.operator)
+        if kind != "evaluated":
+            counts[kind] += 1
         if c.source in HITS:
-            self.statistics.hit(c.rung)
+            if kind in HITS:
+                self.statistics.hit(c.rung)
             if self.settings.audit and c.reevaluate is None and self.audits(c.id):
                 self.pipeline.audit(c)
         if c.status != "ok" and c.status != "invalid":

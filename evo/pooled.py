@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Pooled:
@@ -39,6 +39,11 @@ class Pooled:
     def count(self) -> int:
         """Replicates behind the mean, those of the first evaluation included."""
         return self._weight + len(self._observed)
+
+    @property
+    def observations(self) -> Mapping[int, tuple[float, ...]]:
+        """Observed values of the re-evaluations, by seed; those of the first evaluation are not known one by one."""
+        return self._observed
 
     @property
     def observed(self) -> bool:

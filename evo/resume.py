@@ -11,7 +11,7 @@ from typing import Any
 
 from evo.errors import DamagedRunError, ReplayMismatchError
 from evo.leaders import Leaders
-from evo.loop import Loop
+from evo.loop import Loop, counted_as
 from evo.pipeline import Pending, fold
 from evo.run.store import RunStore, unpack
 from evo.space import Reevaluate, SearchSpace
@@ -170,15 +170,16 @@ def _restore_told(loop: Loop) -> None:
     last = len(loop.space.rungs) - 1
     leaders = Leaders(loop.space.objectives, replicates=loop.space.rungs[-1].replicates)
     loop.leaders = leaders
-    for id, function, source, status, rung, values, later, kind in loop.store.rows(
-        "SELECT c.id, i.function, i.source, c.status, c.rung, c.vals, l.function, p.kind FROM commits c"
+    for id, function, source, status, rung, values, later, kind, operator in loop.store.rows(
+        "SELECT c.id, i.function, i.source, c.status, c.rung, c.vals, l.function, p.kind, p.operator FROM commits c"
         " JOIN identities i USING (id) JOIN proposals p USING (id) LEFT JOIN late_identities l USING (id) ORDER BY c.id"
     ):
         counts["committed"] += 1
         late = later is not None and later != function and function == id
         source = "functional" if late else source
-        if source != "evaluated":
-            counts[source] += 1
+        counter = counted_as(source, operator)
+        if counter != "evaluated":
+            counts[counter] += 1
         if status not in ("ok", "invalid"):
             counts[status] += 1
         if kind == 1:

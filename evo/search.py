@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evo.closing import close
 from evo.config import Config, defining_changes, load_config, override_config, to_yaml
 from evo.equivalence.cache import Published, SharedCache
 from evo.equivalence.identify import Identifier
@@ -219,6 +220,7 @@ class Search:
                 state, reason = self._drive(session)
                 if state == "finished":
                     self._publish(session)
+                    self._confirm(session)
                     self._final_report(session)
                 board.end(session, state, reason)
                 self._resumed = True
@@ -460,6 +462,17 @@ class Search:
                     )
 
         s.cache.publish(functions())
+
+    def _confirm(self, s: Session) -> None:
+        """The closing phase: the first lines of the board on fresh seeds; see `evo.closing`."""
+        settings = self.config.report
+        if settings.confirm and not self._stop:
+            s.board.closing(0, settings.confirm)
+            found = close(
+                s.loop.leaders, s.space.rungs[-1], s.executor, lines=settings.confirm, seeds=settings.confirm_seeds,
+                block=self.config.loop.block, stopped=lambda: self._stop, progress=s.board.closing,
+            )  # fmt: skip
+            s.board.closed(found)
 
     def _final_report(self, s: Session) -> None:
         settings = self.config.report

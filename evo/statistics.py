@@ -10,13 +10,18 @@ from typing import Any
 
 KINDS = (
     "proposals", "told", "committed", "evaluations", "structural", "functional", "twin", "imported", "invalid",
-    "reevaluated", "failed", "nan", "timeout", "quarantined", "stopped", "audits", "audit_disagreements", "calls",
+    "reevaluated", "copies", "failed", "nan", "timeout", "quarantined", "stopped", "audits", "audit_disagreements",
+    "calls",
 )  # fmt: skip
 SECONDS = ("hashed", "evaluated", "saved", "strategy", "store")
 
 
 class Statistics:
-    """Counts and seconds; `counts["evaluations"]` counts functions distinct in this run."""
+    """Counts and seconds.
+
+    `counts["evaluations"]` counts functions distinct in this run. `counts["copies"]` are the hits of a warm start,
+    which proposes known genomes over and over to fill a population: they are neither hits of a kind nor time saved.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))

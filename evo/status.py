@@ -1,8 +1,8 @@
 """The status of a run: what the live view, `evo list` and `evo show` read, and where budgets are counted.
 
 The keys are: state, reason, pid, host, heartbeat, space, strategy, seed, name, session, budget, progress, eta_s,
-elapsed_s, counts, seconds, rate, rate_evaluations, executor, leaders, curve, timeline, preparing, functions. Times
-here are for people and for the wall budget; nothing that is proposed depends on them.
+elapsed_s, counts, seconds, rate, rate_evaluations, executor, leaders, curve, timeline, preparing, functions, closing
+(what the closing phase did). Times here are for people and for the wall budget; no proposal depends on them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evo.closing import Closing
 from evo.config import Config
 from evo.executors.base import Executor
-from evo.run.store import RunStore, dump
+from evo.leaders import Leader, standard_error
+from evo.run.store import RunStore, dump, unpack
 from evo.space import SearchSpace
 from evo.statistics import Statistics
 
@@ -59,6 +61,7 @@ class StatusBoard:
         self._written = 0.0
         self._rates: list[tuple[float, int, int]] = []
         self._summaries: dict[int, str] = {}
+        self._errors: dict[tuple[int, int], list[float | None]] = {}
         self._busy = [0.0, 0.0]
         self._last_timeline = -1e9
         self.status: dict[str, Any] = {
@@ -149,6 +152,18 @@ class StatusBoard:
         if now - self._shown >= OBSERVE_EVERY_S or done == total:
             self._shown = now
             self._notify()
+
+    def closing(self, done: int, total: int) -> None:
+        """Progress of the closing phase, see `evo.closing`."""
+        self.status["state"] = "closing"
+        self.preparing(done, total, "evaluating the leaders again")
+
+    def closed(self, found: Closing | None) -> None:
+        """What the closing phase did; None where it was stopped."""
+        self.status.pop("preparing", None)
+        self.status["closing"] = found._asdict() if found is not None else None
+        assert self.loop is not None
+        self.loop.improved = True
 
     def reporting(self) -> None:
         self.status["state"] = "reporting"
@@ -255,6 +270,8 @@ class StatusBoard:
         leaders = loop.leaders.top(LEADERS)
         kept = {leader.id for leader in leaders}
         self._summaries = {i: s for i, s in self._summaries.items() if i in kept}
+        lines = {(leader.id, leader.replicates) for leader in leaders}
+        self._errors = {line: errors for line, errors in self._errors.items() if line in lines}
         for leader in leaders:
             if leader.id not in self._summaries:
                 self._summaries[leader.id] = summary_of(loop.space, leader.genome)
@@ -268,10 +285,28 @@ class StatusBoard:
                 "operator": leader.operator,
                 "parents": list(leader.parents),
                 "replicates": leader.replicates,
+                "confirmed": loop.leaders.confirmed(leader.function),
+                "errors": self._errors_of(loop, leader),
                 "summary": self._summaries[leader.id],
             }
             for leader in leaders
         ]
+
+    def _errors_of(self, loop: Loop, leader: Leader) -> list[float | None]:
+        """The standard error of each value, from all the observations behind it; None where that is not known: of a
+        cost, of one observation, and where the function was observed under other seeds too (salts, forgetting)."""
+        line = (leader.id, leader.replicates)
+        if line not in self._errors:
+            rows = self.store.rows(
+                "SELECT vals FROM observations WHERE function=? AND rung=? AND request=0 AND status='ok'",
+                (leader.function, loop.space.rungs[leader.rung].name),
+            )
+            again = loop.leaders.observed(leader.function)
+            observations = [*(unpack(vals) for (vals,) in rows), *again.values()]
+            known = len(observations) == leader.replicates
+            columns = iter([standard_error(column) for column in zip(*observations, strict=True)] if known else ())
+            self._errors[line] = [None if o.cost else next(columns, None) for o in loop.space.objectives]
+        return self._errors[line]
 
     def _write(self) -> None:
         self._written = time.monotonic()

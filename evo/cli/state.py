@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-ACTIVE = ("preparing", "running", "reporting")
+ACTIVE = ("preparing", "running", "closing", "reporting")
 SILENT_S = 120.0
 """Seconds without a heartbeat after which a run on another machine counts as killed."""
 

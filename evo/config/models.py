@@ -158,6 +158,11 @@ class ReportSettings(Section):
     """Finalists evaluated; 0: none."""
     seeds: Count = 5
     """Seeds for each."""
+    confirm: CountOrZero = 0
+    """Before that, the first so many lines of the leaderboard are evaluated again on fresh seeds, and what rises to
+    their places in turn, until all of the first have been: a closing phase that no budget counts; 0: none."""
+    confirm_seeds: Count = 8
+    """Fresh seeds for each."""
 
 
 class Config(Section):

@@ -48,7 +48,7 @@ class Lion(BaseSpace[Program]):
         "strategy": {"name": "regularized", "options": {"population": 300, "tournament": 8, "initial": "seed"}},
         "budget": {"proposals": 20_000},
         "loop": {"chunk": 64, "lag": 256, "block": 32, "span": 256},
-        "report": {"candidates": 3, "seeds": 5},
+        "report": {"candidates": 3, "seeds": 5, "confirm": 10, "confirm_seeds": 8},
     }
 
     def __init__(self, options: LionOptions | None = None) -> None:

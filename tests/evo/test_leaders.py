@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo.cli.summary import leaderboard
-from evo.leaders import Leaders
+from evo.leaders import Leaders, standard_error
 from evo.pooled import Pooled
 from evo.search import Search
 from evo.space import Objective
@@ -25,6 +26,10 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 def board(leaders: Leaders) -> list[tuple[int, tuple[float, ...], int]]:
     return [(leader.id, leader.values, leader.replicates) for leader in leaders.top()]
+
+
+def board_ids(leaders: Leaders) -> list[int]:
+    return [leader.id for leader in leaders.contenders()]
 
 
 def offered(*values: float, **how: Any) -> Leaders:
@@ -92,14 +97,36 @@ class TestLeaders:
         assert leaders.pool(0, True, [(11, (0.5,))], (0.5,))
         assert board(leaders) == [(0, (0.5,), 2), (1, (math.fsum([0.1, 0.75, 0.8]) / 3,), 3), (2, (0.6,), 1)]
 
-    def test_a_score_that_was_not_evaluated_again_is_not_the_first(self) -> None:
-        leaders = offered(0.5, 0.4, 0.1)
+    def test_lines_that_were_evaluated_again_come_before_those_that_were_not(self) -> None:
+        leaders = offered(0.5, 0.4, 0.1, 0.3)
         leaders.pool(0, True, [(1, (0.4,))], (0.5,))
-        assert [leader.id for leader in leaders.top()] == [0, 2, 1]
+        leaders.pool(1, True, [(1, (0.9,))], (0.4,))
+        assert [leader.id for leader in leaders.top()] == [0, 1, 2, 3]
+        assert [leader.id for leader in leaders.contenders()] == [2, 3, 0, 1]
         assert leaders.best is not None
         assert leaders.best.id == 0
         leaders.pool(2, True, [(1, (0.3,))], (0.1,))
-        assert [leader.id for leader in leaders.top()] == [2, 1, 0]
+        assert [leader.id for leader in leaders.top()] == [2, 0, 1, 3]
+        assert [leader.id for leader in leaders.top(1)] == [2]
+
+    def test_lucky_scores_do_not_drive_honest_means_from_the_board(self) -> None:
+        leaders = offered(0.5, limit=2)
+        leaders.pool(0, True, [(1, (0.5,))], (0.5,))
+        for id, value in enumerate((0.4, 0.3, 0.2, 0.1), 1):
+            leaders.offer(id, id, (value,), 0, "sample", (), None)
+        assert [leader.id for leader in leaders.contenders()] == [4, 3, 0]
+        assert [leader.id for leader in leaders.top()] == [0, 4]
+        for id in (3, 4):
+            leaders.pool(id, True, [(1, (0.4,))], (leaders.contenders()[-1].values[0],))
+        assert len([leader for leader in leaders.contenders() if leaders.confirmed(leader.function)]) == 2
+
+    def test_in_a_front_of_several_objectives_too_the_confirmed_come_first(self) -> None:
+        leaders = Leaders((Objective("loss"), Objective("length", cost=True)))
+        for id, values in enumerate([(0.1, 9.0), (0.3, 5.0), (0.2, 9.5)]):
+            leaders.offer(id, id, values, 0, "sample", (), None)
+        leaders.pool(1, True, [(1, (0.3,))], (0.3, 5.0))
+        leaders.pool(2, True, [(1, (0.2,))], (0.2, 9.5))
+        assert [leader.id for leader in leaders.top()] == [1, 0, 2], "the front, and of it the confirmed one first"
 
     def test_the_means_of_two_objectives_are_formed_apart_and_costs_stay(self) -> None:
         leaders = Leaders((Objective("loss"), Objective("score", "maximise"), Objective("length", cost=True)))
@@ -119,9 +146,9 @@ class TestLeaders:
         leaders = offered(0.1, 0.5, limit=1)
         leaders.pool(0, True, [(1, (0.9,))], (0.1,))
         assert leaders.offer(2, 2, (0.4,), 0, "sample", (), None)
-        assert [leader.id for leader in leaders.top()] == [2]
+        assert board_ids(leaders) == [2, 0]
         assert not leaders.offer(3, 0, (0.1,), 0, "sample", (), None)
-        assert [leader.id for leader in leaders.top()] == [2]
+        assert board_ids(leaders) == [2, 0]
 
     def test_a_hit_of_one_that_proved_better_enters_with_its_mean(self) -> None:
         leaders = offered(0.5, limit=1)
@@ -137,10 +164,12 @@ class TestLeaders:
 
     def test_the_bar_follows_a_fallen_last_line(self) -> None:
         leaders = offered(0.1, 0.2, limit=2)
+        leaders.offer(4, 4, (0.3,), 0, "sample", (), None)
+        assert board_ids(leaders) == [0, 1]
         leaders.pool(1, True, [(1, (0.8,))], (0.2,))
         assert board(leaders) == [(1, (0.5,), 2), (0, (0.1,), 1)]
-        leaders.offer(5, 5, (0.3,), 0, "sample", (), None)
-        assert [leader.id for leader in leaders.top()] == [0, 5]
+        leaders.offer(5, 5, (0.6,), 0, "sample", (), None)
+        assert board_ids(leaders) == [0, 1, 5], "one place for those that were evaluated once was free again"
 
     def test_functions_without_a_re_evaluation_are_as_before(self) -> None:
         assert board(offered(0.3, 0.1, 0.2, replicates=4)) == [(1, (0.1,), 4), (2, (0.2,), 4), (0, (0.3,), 4)]
@@ -182,11 +211,20 @@ def test_the_board_of_a_run_shows_means_over_all_that_was_observed(tmp_path: Pat
         for (vals,) in query(result, "SELECT vals FROM commits JOIN proposals USING (id) WHERE kind = 0")
     ]
     assert result.leaders[0]["values"][0] > min(firsts), "the luckiest score of the run must not stand"
-    assert [leader["values"] for leader in result.leaders[1:]] == sorted(
-        leader["values"] for leader in result.leaders[1:]
-    )
-    again = [leader["values"] for leader in result.leaders if leader["replicates"] > 2]
-    assert result.leaders[0]["values"] == min(again), "the first was evaluated again, and is the best of those"
+    ranked = [(leader["replicates"] == 2, leader["values"]) for leader in result.leaders]
+    assert ranked == sorted(ranked), "those that were evaluated again, best first, then the others"
+    assert [leader["confirmed"] for leader in result.leaders] == [leader["replicates"] > 2 for leader in result.leaders]
+
+
+def test_the_standard_error_of_a_line_is_that_of_all_its_observations(tmp_path: Path) -> None:
+    result = run(tmp_path, "run", options=NOISY, strategy=ROUNDS, report={"candidates": 0, "confirm": 0})
+    for leader in result.leaders:
+        rows = query(result, f"SELECT vals FROM observations WHERE function = {leader['function']}")
+        values = [struct.unpack("<d", row[0])[0] for row in rows]
+        assert len(values) == leader["replicates"]
+        assert leader["errors"][0] == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)))
+    assert standard_error([1.0]) is None
+    assert standard_error([1.0, math.inf]) is None
 
 
 @pytest.mark.parametrize(
