@@ -197,7 +197,6 @@ class DiversityPrompting(BaseStrategy[G]):
 
     def restore(self, state: Json, fetch: Fetch) -> None:
         self._initial.restore(state["initial"])
-        self._members, self._functions = [], set()
         for result in fetch(state["population"]):
             self._fill(result)
         self._first_child, self._newcomer_next = state["first_child"], state["newcomer_next"]

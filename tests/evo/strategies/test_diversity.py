@@ -249,6 +249,7 @@ class TestParents:
 
     def test_at_least_one_is_drawn(self):
         assert set(self.parents(top=0.0, crossover=0.0)) == {9}
+        assert DiversityOptions(population=10, top=0.0, crossover=0.0).n_parents == 1
 
     def test_all_of_the_share_are_equally_likely(self):
         counts = self.parents(n=4000, top=0.5, crossover=0.0)
@@ -293,6 +294,9 @@ class TestVariation:
 
 
 class TestOptions:
+    def test_the_defaults_are_emq_s(self):
+        assert DiversityOptions() == DiversityOptions(50, 0.5, 0.5, 0.5, newcomers=True, initial="sample")
+
     def test_a_space_without_crossover_is_refused_before_the_run(self):
         with pytest.raises(ConfigError, match=r"diversity\.crossover is 0\.5, but space 'bits' has no crossover"):
             build_strategy("diversity", BitsWithoutCrossover())
