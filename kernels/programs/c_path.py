@@ -17,24 +17,26 @@ from kernels.programs.packing import PackedPrograms
 _HERE = Path(__file__).parent
 LIBRARY = CLibrary("programs", [_HERE / "interpreter.c", _HERE / "matrix.c", _HERE / "block.c"])
 
-_MAX_INPUTS = 16  # MAX_IN in interpreter.c
+MAX_SLOTS = 14
+"""MAX_IN in interpreter.c, less weights and gradients."""
 
 
 @functools.lru_cache(maxsize=2)
-def _function(itemsize: int) -> ctypes._CFuncPtr:
+def function(itemsize: int) -> ctypes._CFuncPtr:
+    """`optimizer_step` for floats of that many bytes, 4 or 8."""
     library = LIBRARY.load()
     library.opcodes.restype = ctypes.c_char_p
     names = tuple(library.opcodes().decode().lower().split())
     if names != (*NAMES, "copy", "sum_product", "sum_leaves"):
         raise BuildError("interpreter.c and opcodes.py disagree about the opcodes", "bring their tables into one order")
-    function = library.optimizer_step_f32 if itemsize == 4 else library.optimizer_step_f64
+    found: ctypes._CFuncPtr = library.optimizer_step_f32 if itemsize == 4 else library.optimizer_step_f64
     pointer = ctypes.c_void_p
-    function.argtypes = [
+    found.argtypes = [
         *(ctypes.c_long, ctypes.c_long, ctypes.c_int, pointer, pointer, pointer, pointer, pointer, pointer, pointer),
         *(pointer, pointer, ctypes.c_int, pointer, pointer, pointer),
     ]
-    function.restype = ctypes.c_int
-    return function
+    found.restype = ctypes.c_int
+    return found
 
 
 def step(
@@ -48,11 +50,11 @@ def step(
     shapes: np.ndarray | None,
 ) -> np.ndarray:
     """`kernels.programs.optimizer_step` for checked numpy arrays; one thread, the interpreter lock released."""
-    if len(slots) + 2 > _MAX_INPUTS:
-        raise KernelError(f"the compiled path takes at most {_MAX_INPUTS - 2} slots, not {len(slots)}", "use 'numpy'")
+    if len(slots) > MAX_SLOTS:
+        raise KernelError(f"the compiled path takes at most {MAX_SLOTS} slots, not {len(slots)}", "use 'numpy'")
     finite = np.zeros(len(packed), np.bool_)
     pointers = (ctypes.c_void_p * max(1, len(slots)))(*(slot.ctypes.data for slot in slots))
-    status = _function(weights.itemsize)(
+    status = function(weights.itemsize)(
         len(packed),
         weights.shape[1],
         len(segments) - 1,

@@ -58,10 +58,10 @@ def optimizer_step(
         name = dispatch.choose(backend, "cpu")
         weights, gradients, *slots = (_numpy(array) for array in (weights, gradients, *slots))
     segments = np.ascontiguousarray(_numpy(segments), np.int64)
-    _check(packed, weights, gradients, slots, segments)
+    check_arrays(packed, weights, gradients, slots, segments)
     schedule = _per_program(schedule, len(packed), np.float64, "schedule")
     active = _per_program(True if active is None else active, len(packed), np.bool_, "active")
-    shapes = _shapes(shapes if packed.reads_shapes else None, segments)
+    shapes = shapes_array(shapes if packed.reads_shapes else None, segments)
     if name == "c":
         from kernels.programs import c_path as path
     elif name == "numpy":
@@ -84,7 +84,10 @@ def _per_program(value: Any, count: int, dtype: type, name: str) -> np.ndarray:
     return np.full(count, array, dtype)
 
 
-def _check(packed: PackedPrograms, weights: Any, gradients: Any, slots: Sequence[Any], segments: np.ndarray) -> None:
+def check_arrays(
+    packed: PackedPrograms, weights: Any, gradients: Any, slots: Sequence[Any], segments: np.ndarray
+) -> None:
+    """Raise KernelError unless arrays fit programs, tensors and one another; `gradients` may be None."""
     if len(slots) != packed.n_slots:
         raise KernelError(f"the programs have {packed.n_slots} slots, {len(slots)} were given")
     if weights.ndim != 2 or len(weights) != len(packed):
@@ -92,16 +95,18 @@ def _check(packed: PackedPrograms, weights: Any, gradients: Any, slots: Sequence
     if str(weights.dtype).removeprefix("torch.") not in ("float32", "float64"):
         raise KernelError(f"weights must be float32 or float64, not {weights.dtype}")
     for name, array in (("gradients", gradients), *((f"slot {number}", slot) for number, slot in enumerate(slots))):
+        if array is None:
+            continue
         if array.shape != weights.shape or array.dtype != weights.dtype:
             raise KernelError(
                 f"{name} is {tuple(array.shape)} {array.dtype}, weights are {tuple(weights.shape)} {weights.dtype}"
             )
-    arrays = [weights, gradients, *slots]
+    arrays = [array for array in (weights, *slots, gradients) if array is not None]
     for number, array in enumerate(arrays):
         cuda = isinstance(array, torch.Tensor)
         if not (array.is_contiguous() if cuda else array.flags.c_contiguous):
             raise KernelError("arrays must be C-contiguous", "pass whole arrays, not slices of their columns")
-        if not cuda and number != 1 and not array.flags.writeable:
+        if not cuda and number <= len(slots) and not array.flags.writeable:
             raise KernelError("weights and slots are changed in place and must be writeable", "pass copies")
     starts = sorted(array.data_ptr() if isinstance(array, torch.Tensor) else array.ctypes.data for array in arrays)
     size = weights.shape[0] * weights.shape[1] * (4 if "32" in str(weights.dtype) else 8)
@@ -113,7 +118,8 @@ def _check(packed: PackedPrograms, weights: Any, gradients: Any, slots: Sequence
         raise KernelError(f"segments must increase strictly, not {segments}", "leave empty tensors out")
 
 
-def _shapes(shapes: Any, segments: np.ndarray) -> np.ndarray | None:
+def shapes_array(shapes: Any, segments: np.ndarray) -> np.ndarray | None:
+    """`shapes` of `optimizer_step` as the backends take them, checked."""
     if shapes is None:
         return None
     array = np.ascontiguousarray(_numpy(shapes), np.int64)

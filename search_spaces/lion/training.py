@@ -1,4 +1,8 @@
-"""Training with many optimizers at once: each step is one forward and backward pass and one optimizer step for all."""
+"""Training with many optimizers at once: each step is one forward and backward pass and one optimizer step for all.
+
+Networks that `kernels.dense` knows take all the steps between two checks in one call, each network while it is in the
+cache (`kernels.dense.mlp_train`): the same numbers, in less time.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from kernels.dense import mlp_train
 from kernels.programs import PackedPrograms, optimizer_step, pack
 from search_spaces.lion.tasks.base import Task, shapes_of
 
@@ -81,6 +86,13 @@ class Programs:
             self._packed, weights, gradients, slots, fraction, segments, backend=self._backend, shapes=shapes
         )
 
+    def train_dense(
+        self, weights: np.ndarray, slots: list[np.ndarray], x: np.ndarray, y: np.ndarray, sizes: Sequence[int],
+        schedule: np.ndarray, shapes: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Steps of plain dense networks: losses (N,) of the last batch, whether weights were finite (N, steps)."""
+        return mlp_train(self._packed, weights, slots, x, y, sizes, schedule, shapes, self._backend)
+
     def take(self, rows: np.ndarray) -> Programs:
         return Programs(self._packed.take(rows), self._backend)
 
@@ -143,7 +155,7 @@ def _train_group(
     task: Task, optimizers: Optimizers, seed: int, course: Course, split: str, curve_steps: Sequence[int]
 ) -> Trained:
     """As many as the cache holds, through the whole course."""
-    n, n_parameters = len(optimizers), task.segments[-1]
+    n = len(optimizers)
     segments, shapes = np.asarray(task.segments, np.int64), shapes_of(task)
     limit = LIMIT * task.chance
     rows = np.arange(n)
@@ -151,27 +163,27 @@ def _train_group(
     curve = np.full((len(curve_steps), n), np.nan)
     weights = np.repeat(task.initial(seed)[None].astype(np.float32), n, axis=0)
     slots = [np.zeros_like(weights), np.zeros_like(weights)]
-    gradient = np.empty((n, n_parameters), np.float32)
+    step = 0
     with np.errstate(all="ignore"):
-        for step in range(course.steps):
-            batch = task.batch(step, seed, course.batch)
-            losses = task.loss_and_gradient(weights, batch, gradient)
-            finite = optimizers.step(step, weights, gradient, slots, course.fraction(step), segments, shapes)
-            lost = rows[~np.asarray(finite)]
-            diverged_at[lost] = np.where(diverged_at[lost] < 0, step, diverged_at[lost])
-            if step % CHECK_EVERY == CHECK_EVERY - 1:
+        while step < course.steps and len(rows):
+            end = min(step - step % CHECK_EVERY + CHECK_EVERY, course.steps, *(s for s in curve_steps if s > step))
+            steps = range(step, end)
+            losses, finite = _advance(task, optimizers, seed, course, steps, weights, slots, segments, shapes)
+            lost = ~finite.all(axis=1)
+            diverged_at[rows[lost]] = np.where(
+                diverged_at[rows[lost]] < 0, step + finite[lost].argmin(axis=1), diverged_at[rows[lost]]
+            )
+            if end % CHECK_EVERY == 0:
                 above = ~(np.asarray(losses) <= limit)
-                diverged_at[rows[above & (diverged_at[rows] < 0)]] = step
+                diverged_at[rows[above & (diverged_at[rows] < 0)]] = end - 1
                 alive = diverged_at[rows] < 0
                 if not alive.all():
                     rows = rows[alive]
-                    if not len(rows):
-                        break
-                    weights, gradient = weights[alive], gradient[alive]
-                    slots = [slot[alive] for slot in slots]
-                    optimizers = optimizers.take(np.flatnonzero(alive))
-            if step + 1 in curve_steps:
-                curve[list(curve_steps).index(step + 1), rows] = task.evaluate(weights, split)["loss"]
+                    weights, slots = weights[alive], [slot[alive] for slot in slots]
+                    optimizers = optimizers.take(np.flatnonzero(alive)) if len(rows) else optimizers
+            if end in curve_steps and len(rows):
+                curve[list(curve_steps).index(end), rows] = task.evaluate(weights, split)["loss"]
+            step = end
         loss, metric = np.full(n, np.inf), np.zeros(n)
         if len(rows):
             judged = task.evaluate(weights, split)
@@ -180,3 +192,21 @@ def _train_group(
     diverged_at[gone] = course.steps
     loss[diverged_at >= 0], metric[diverged_at >= 0] = np.inf, 0.0
     return Trained(loss, metric, diverged_at, curve, tuple(curve_steps))
+
+
+def _advance(
+    task: Task, optimizers: Optimizers, seed: int, course: Course, steps: range, weights: np.ndarray,
+    slots: list[np.ndarray], segments: np.ndarray, shapes: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Some steps, in place: losses (N,) of the last one's batch, and whether weights were finite (N, steps)."""
+    batches = [task.batch(step, seed, course.batch) for step in steps]
+    fractions = [course.fraction(step) for step in steps]
+    sizes = getattr(task, "dense_sizes", None)
+    if sizes is not None and isinstance(optimizers, Programs):
+        x, y = (np.stack(parts) for parts in zip(*batches, strict=True))
+        return optimizers.train_dense(weights, slots, x, y, sizes, np.array(fractions), shapes)
+    gradient, finite = np.empty_like(weights), np.empty((len(weights), len(steps)), np.bool_)
+    for place, (step, batch, fraction) in enumerate(zip(steps, batches, fractions, strict=True)):
+        losses = task.loss_and_gradient(weights, batch, gradient)
+        finite[:, place] = optimizers.step(step, weights, gradient, slots, fraction, segments, shapes)
+    return losses, finite

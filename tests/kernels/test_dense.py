@@ -8,6 +8,8 @@ import torch
 
 from kernels import backends, dense
 from kernels.errors import KernelError
+from kernels.programs import optimizer_step, pack
+from tests.kernels import cases
 
 SIZES = [(64, 32, 10), (7, 5, 3, 2), (3, 4), (5, 1, 1, 3), (9, 17, 33)]
 
@@ -156,3 +158,67 @@ def test_arguments_that_do_not_fit_are_named(change, message):
     }
     with pytest.raises(KernelError, match=message):
         dense.mlp_loss_and_gradient(**(arguments | change))
+
+
+def training(sizes, candidates, steps, dtype=np.float32, batch=17):
+    """Programs, weights, slots, batches and a schedule."""
+    rng = np.random.default_rng(3)
+    programs = [cases.random_program(rng, int(rng.integers(1, 16))) for _ in range(candidates - 1)]
+    packed = pack([*programs, cases.assemble(cases.ADAMW)])
+    weights, x, _ = problem(sizes, candidates, batch * steps, dtype)
+    y = rng.integers(0, sizes[-1], (steps, batch))
+    slots = [np.zeros_like(weights) for _ in range(packed.n_slots)]
+    return packed, weights, slots, x.reshape(steps, batch, -1), y, rng.uniform(0.1, 1, steps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("backend", CPU)
+def test_steps_in_one_call_are_steps_in_many(sizes, dtype, backend):
+    packed, weights, slots, x, y, schedule = training(sizes, 12, 7, dtype)
+    expected, state = weights.copy(), [slot.copy() for slot in slots]
+    gradient, alive = np.empty_like(weights), []
+    segments = dense.mlp_segments(sizes)
+    with np.errstate(all="ignore"):
+        for step in range(7):
+            losses = dense.mlp_loss_and_gradient(expected, x[step], y[step], sizes, gradient)
+            alive.append(optimizer_step(packed, expected, gradient, state, schedule[step], segments, backend=backend))
+        found, finite = dense.mlp_train(packed, weights, slots, x, y, sizes, schedule, backend=backend)
+    np.testing.assert_array_equal(found, losses)
+    np.testing.assert_array_equal(finite, np.stack(alive, 1))
+    for array, wanted in zip((weights, *slots), (expected, *state), strict=True):
+        np.testing.assert_array_equal(array, wanted)
+    assert not np.array_equal(weights[-1], problem(sizes, 12, 17 * 7, dtype)[0][-1]), "AdamW moves"
+
+
+@COMPILED
+def test_in_a_long_span_prepared_batches_are_replaced():
+    """More batches than the compiled path prepares at a time."""
+    sizes, steps = (300, 3, 2), 9
+    packed, weights, slots, x, y, schedule = training(sizes, 2, steps, batch=200)
+    one, state = weights.copy(), [slot.copy() for slot in slots]
+    with np.errstate(all="ignore"):
+        losses, finite = dense.mlp_train(packed, weights, slots, x, y, sizes, schedule, backend="c")
+        for step in range(steps):
+            part = slice(step, step + 1)
+            found = dense.mlp_train(packed, one, state, x[part], y[part], sizes, schedule[part], backend="c")
+            np.testing.assert_array_equal(found[1][:, 0], finite[:, step])
+    np.testing.assert_array_equal(found[0], losses)
+    np.testing.assert_array_equal(one, weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schedule": np.ones(2)}, "one a step"),
+        ({"y": np.zeros((2, 17), np.int64)}, "one a step"),
+        ({"y": np.full((3, 17), 3)}, "labels must lie"),
+        ({"x": np.zeros((3, 17, 6), np.float32)}, "x must be"),
+        ({"slots": []}, "slots"),
+    ],
+)
+def test_training_names_what_does_not_fit(change, message):
+    packed, weights, slots, x, y, schedule = training((7, 5, 3), 2, 3)
+    given = {"slots": slots, "x": x, "y": y, "schedule": schedule} | change
+    with pytest.raises(KernelError, match=message):
+        dense.mlp_train(packed, weights, given["slots"], given["x"], given["y"], (7, 5, 3), given["schedule"])

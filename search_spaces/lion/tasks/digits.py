@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from numpy.lib.stride_tricks import sliding_window_view
 
-from kernels.dense import mlp_logits, mlp_loss_and_gradient, mlp_segments
+from kernels.dense import mlp_segments
 from search_spaces.lion.tasks import layers
 from search_spaces.lion.tasks.base import Shuffle, generator
 
@@ -84,7 +84,7 @@ class Digits:
         raise NotImplementedError
 
 
-class DigitsMLP(Digits):
+class DigitsMLP(layers.DenseNetwork, Digits):
     """64 pixels -> 32 ReLU -> 10: 2,410 weights in four tensors."""
 
     name = "digits_mlp"
@@ -99,12 +99,6 @@ class DigitsMLP(Digits):
         layers.fill_uniform(flat, hidden, rng, math.sqrt(2))
         layers.fill_uniform(flat, output, rng)
         return flat
-
-    def loss_and_gradient(self, weights: np.ndarray, batch: Examples, gradient: np.ndarray) -> np.ndarray:
-        return mlp_loss_and_gradient(weights, batch.images, batch.labels, self.sizes, gradient)
-
-    def logits(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray:
-        return mlp_logits(weights, images, self.sizes)
 
 
 class DigitsConv(Digits):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from kernels.dense import mlp_logits, mlp_loss_and_gradient, mlp_segments
+from kernels.dense import mlp_segments
 from search_spaces.data import fashion_mnist
 from search_spaces.lion.tasks import layers
 from search_spaces.lion.tasks.base import Shuffle, generator
@@ -126,19 +126,13 @@ def _dense_shapes(sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     )
 
 
-class FashionMLP(Fashion):
+class FashionMLP(layers.DenseNetwork, Fashion):
     """14 x 14 pixels -> 32 ReLU -> 10: 6,634 weights in four tensors."""
 
     name = "fashion_mlp"
     sizes: tuple[int, ...] = (196, 32, 10)
     segments = tuple(mlp_segments(sizes).tolist())
     shapes = _dense_shapes(sizes)
-
-    def loss_and_gradient(self, weights: np.ndarray, batch: Examples, gradient: np.ndarray) -> np.ndarray:
-        return mlp_loss_and_gradient(weights, batch.images, batch.labels, self.sizes, gradient)
-
-    def logits(self, weights: np.ndarray, images: np.ndarray) -> np.ndarray:
-        return mlp_logits(weights, images, self.sizes)
 
     def _layers(self) -> tuple[layers.Dense, ...]:
         return layers.chain(*self.sizes)
@@ -197,5 +191,19 @@ class FashionConv10x(FashionConv):
     source = None
     size = 28
     network = ConvNet(28, (8, 16, 32), 10)
+    segments = network.segments
+    shapes = network.shapes
+
+
+class FashionConv100x(FashionConv):
+    """28 x 28 -> 14 x 14 x 8 -> 7 x 7 x 16 -> 4 x 4 x 64 -> 2 x 2 x 128 -> 10: 89,514 weights in ten tensors; 100 times
+    `fashion_conv` in weights x steps."""
+
+    name = "fashion_conv_100x"
+    pace = 4.3
+    part = "selection"
+    source = None
+    size = 28
+    network = ConvNet(28, (8, 16, 64, 128), 10)
     segments = network.segments
     shapes = network.shapes

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels.dense import mlp_logits, mlp_loss_and_gradient
+
 Array = np.ndarray
 
 
@@ -78,6 +80,29 @@ class Dense(NamedTuple):
         """The gradient (N, B, inputs) by the layer's inputs."""
         out = scratch(f"{self.name} inputs", *delta.shape[:2], self.inputs)
         return np.matmul(delta, self.views(weights)[0].swapaxes(-1, -2), out=out)
+
+
+class DenseNetwork:
+    """Of a task whose network is a plain perceptron, for `kernels.dense`: ReLU between layers, then cross-entropy.
+
+    A task that states `dense_sizes` promises that its batches are (inputs, labels), and that its weights and its loss
+    are those of `kernels.dense`: training then takes many steps in one call.
+    """
+
+    sizes: tuple[int, ...]
+
+    @property
+    def dense_sizes(self) -> tuple[int, ...]:
+        """Widths from input to output."""
+        return self.sizes
+
+    def loss_and_gradient(self, weights: Array, batch: tuple[Array, Array], gradient: Array) -> Array:
+        """Losses (N,); the gradient is written to `gradient`."""
+        return mlp_loss_and_gradient(weights, *batch, self.sizes, gradient)
+
+    def logits(self, weights: Array, images: Array) -> Array:
+        """Outputs (N, B, classes) before the softmax."""
+        return mlp_logits(weights, images, self.sizes)
 
 
 def chain(*sizes: int, offset: int = 0) -> tuple[Dense, ...]:
