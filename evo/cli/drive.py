@@ -122,7 +122,7 @@ def conclude(result: RunResult, space: Any, quiet: bool, as_json: bool) -> int:
 
 def _print_end(reader: Any, result: RunResult, space: Any, exported: Path | None, note: str) -> None:
     from evo.cli.show import run_argument
-    from evo.cli.summary import heading, held_out_table, leaderboard, status_lines, value_words
+    from evo.cli.summary import heading, held_out_table, leader_words, leaderboard, status_lines
     from evo.cli.text import indented
     from evo.space import decode_genome
 
@@ -134,7 +134,7 @@ def _print_end(reader: Any, result: RunResult, space: Any, exported: Path | None
         click.echo("\n" + heading("leaderboard"))
         click.echo(leaderboard(leaders, objectives))
         best: Mapping[str, Any] = leaders[0]
-        click.echo("\n" + heading(f"winner #{best['id']}") + f", {value_words(best['values'], objectives)}")
+        click.echo("\n" + heading(f"winner #{best['id']}") + f", {leader_words(best, objectives)}")
         click.echo(indented(space.describe(decode_genome(space, reader.genome(int(best["id"])), reader.genome))))
     if result.status.get("report_error"):
         click.echo(

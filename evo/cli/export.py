@@ -13,8 +13,16 @@ from evo.cli.options import echo_json, json_option, runs_dir_option
 @click.argument("run")
 @click.argument("candidate", required=False)
 @click.option("--refined", is_flag=True, help="What `evo refine` made of the run, not a candidate.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder [<run>/export/].")
-@click.option("--test", "tried", is_flag=True, help="Import the module in a fresh interpreter and run its self_test().")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File, or folder that is there [<run>/export/]; a file's folder is made if need be.",
+)
+@click.option(
+    "--test", "tried", is_flag=True,
+    help="Import the module in a fresh interpreter without this project, and run its self_test() if it has one.",
+)  # fmt: skip
 @runs_dir_option
 @json_option
 def command(
@@ -30,6 +38,7 @@ def command(
 
     if refined and candidate is not None:
         raise UsageError(f"--refined and candidate {candidate} exclude each other", "leave one of them out")
+    made = first_missing(output.parent) if output is not None else None
     with RunReader(resolve_run(run, runs_dir)) as reader:
         space = space_of(reader.config())
         if refined:
@@ -41,7 +50,16 @@ def command(
             path = export_candidate(reader, space, chosen, output)
     verdict = try_module(path) if tried else None
     if as_json:
-        echo_json({"candidate": chosen, "refined": refined, "path": str(path), "test": verdict})
+        folder = str(made) if made else None
+        echo_json({"candidate": chosen, "refined": refined, "path": str(path), "created": folder, "test": verdict})
     else:
         what = f"what was refined from #{chosen}" if refined else f"#{chosen}"
         click.echo(f"exported {what} to {path}" + (f": {verdict}" if verdict else ""))
+        if made is not None:
+            click.echo(f"created the folder {made}")
+
+
+def first_missing(folder: Path) -> Path | None:
+    """The outermost folder that has to be made for this one; None where it is there."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    return missing[-1] if missing else None

@@ -60,12 +60,16 @@ def export_candidate(reader: RunReader, space: SearchSpace[Any], candidate: int,
     else:
         target = path / name if path.is_dir() else path
     found = reader.candidate(candidate)
+    # As the board has it: what was evaluated again is not as good as the score that it was picked for.
+    leader = found["leader"] or {"values": found["values"]}
     origin = {
         "run": reader.path.name,
         "candidate": candidate,
         "space": spec,
         "seed": config.get("seed"),
-        "values": {o["name"]: v for o, v in zip(reader.objectives(), found["values"], strict=False)},
+        "values": {o["name"]: v for o, v in zip(reader.objectives(), leader["values"], strict=False)},
+        "mean over seeds": leader.get("replicates"),
+        "standard error": next(iter(leader.get("errors") or ()), None),
         "status": found["status"],
         "versions": reader.meta().get("versions"),
         "commit": reader.meta().get("commit"),

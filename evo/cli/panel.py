@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.cli.state import failures_of, hits_of, reason_in_words
-from evo.cli.text import duration, number, rate
+from evo.cli.summary import error_words, seeded, unconfirmed
+from evo.cli.text import duration, number, rate, told_apart
 
 REDRAW_S = 0.2
 LEADERS = 5
@@ -88,7 +89,7 @@ def render(
         parts = [_bar(float(status.get("progress") or 0.0), _progress_words(status)), Text(), _facts(status)]
         leaders = status.get("leaders") or []
         if leaders:
-            parts += [Text(), _best(status, objectives), Text(), _leaders(leaders, objectives)]
+            parts += [Text(), _best(status, objectives), Text(), _leaders(leaders, objectives, min(width, 130) - 4)]
     if notice:
         parts += [Text(), Text(notice, style="bold yellow")]
     return Panel(
@@ -149,7 +150,10 @@ def _facts(status: Mapping[str, Any]) -> RenderableType:
         f"   {rate(status.get('rate'))} proposed, {rate(status.get('rate_evaluations'))} evaluated", style="dim"
     )
     grid.add_row("candidates", proposed)
-    grid.add_row("hits", words(hits_of(counts), "cyan"))
+    hits = words(hits_of(counts), "cyan")
+    if counts.get("copies"):
+        hits.append(f"   copies of seeds {number(counts['copies'])}", style="dim")
+    grid.add_row("hits", hits)
     saved = Text(duration(seconds.get("saved", 0.0)), style="cyan")
     saved.append(f" of evaluation, for {duration(seconds.get('hashed', 0.0))} of hashing", style="dim")
     grid.add_row("saved", saved)
@@ -200,16 +204,27 @@ def sparkline(values: Sequence[float], maximise: bool = False, width: int = 24) 
     return "".join(SPARKS[round(height * (len(SPARKS) - 1))] for height in heights)
 
 
-def _leaders(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _leaders(
+    leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]], width: int
+) -> RenderableType:
+    leaders = leaders[:LEADERS]
+    marks, several = unconfirmed(leaders), seeded(leaders)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     names = [objective["name"] for objective in objectives] or ["value"]
+    columns = [names[0], *(["s.e.", "seeds"] if several else []), *names[1:], "operator"]
+    rows = []
+    for leader, mark in zip(leaders, marks, strict=True):
+        values = [number(float(value)) for value in leader.get("values", [])] + ["-"] * len(names)
+        seeds = [error_words(leader), str(leader.get("replicates", ""))] if several else []
+        first = values[0] + ("*" if mark else " " if any(marks) else "")
+        rows.append([f"#{leader['id']}", first, *seeds, *values[1 : len(names)], str(leader.get("operator", ""))])
+    taken = sum(max(len(text) for text in column) + 2 for column in zip(["", *columns], *rows, strict=True))
+    summaries = told_apart([str(leader.get("summary", "")) for leader in leaders], max(16, width - taken))
     table.add_column("", justify="right", no_wrap=True, style="dim")
-    for name in names:
+    for name in columns[:-1]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("operator", no_wrap=True, style="dim")
     table.add_column("what it is", no_wrap=True, overflow="ellipsis", ratio=1)
-    for leader in leaders[:LEADERS]:
-        values = [number(float(value)) for value in leader.get("values", [])] + ["-"] * len(names)
-        summary = Text(" ".join(str(leader.get("summary", "")).split()))
-        table.add_row(f"#{leader['id']}", *values[: len(names)], str(leader.get("operator", "")), summary)
+    for row, summary in zip(rows, summaries, strict=True):
+        table.add_row(*row, Text(summary))
     return table

@@ -10,7 +10,7 @@ import click
 
 from evo.cli.options import echo_json, json_option, runs_dir_option
 from evo.cli.state import state_of
-from evo.cli.summary import heading, held_out_table, leaderboard, status_lines, value_words
+from evo.cli.summary import heading, held_out_table, leader_words, leaderboard, status_lines, value_words
 from evo.cli.text import duration, indented, number, table, vector
 
 if TYPE_CHECKING:
@@ -165,6 +165,9 @@ def _header(
         heading(f"#{found['id']}")
         + f" of {reader.path.name}: {value_words(found['values'], objectives)} ({status}{rung})"
     )
+    leader = found["leader"]
+    if leader is not None and list(found["values"]) != list(leader["values"]):
+        click.echo(f"  evaluated again since: {leader_words(leader, objectives)}")
     if found["reevaluates"] is not None:
         click.echo(f"  evaluates #{found['reevaluates']} again")
     else:

@@ -41,8 +41,13 @@ def failures_of(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def hits_of(counts: Mapping[str, int]) -> dict[str, int]:
-    """Candidates whose observations were known already, by kind."""
+    """Candidates whose observations were known already, by kind; the copies that a warm start begins with are none."""
     return {kind: int(counts.get(kind, 0)) for kind in ("structural", "functional", "twin", "imported")}
+
+
+def searched(counts: Mapping[str, int]) -> int:
+    """Candidates proposed, but for the copies of known genomes that a warm start begins with: what shares refer to."""
+    return int(counts.get("proposals", 0)) - int(counts.get("copies", 0))
 
 
 def reason_in_words(reason: str | None) -> str:

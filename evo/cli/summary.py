@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from evo.cli.state import ACTIVE, failures_of, hits_of, reason_in_words, state_of
+from evo.cli.state import ACTIVE, failures_of, hits_of, reason_in_words, searched, state_of
 from evo.cli.text import duration, number, rate, table, vector, width
-from evo.report.heldout import HeldOut, grids
-from evo.report.intervals import Interval
+from evo.report.heldout import Grid, HeldOut, grids
+from evo.report.intervals import FEW, Interval
 
 
 def heading(text: str) -> str:
@@ -41,6 +41,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
             f" {number(counts.get('audit_disagreements', 0))} differ"
             + (f", by {status['audit_largest']:.1e} relative at most" if status.get("audit_largest") else "")
         )
+    if status.get("closing"):
+        lines.append("confirmed    " + closing_words(status["closing"]))
     incidents = (status.get("executor") or {}).get("incidents") or {}
     if incidents:
         lines.append("incidents    " + ", ".join(f"{kind} {number(count)}" for kind, count in incidents.items()))
@@ -58,28 +60,61 @@ def _rates(status: Mapping[str, Any]) -> str:
 def hit_words(counts: Mapping[str, int], seconds: Mapping[str, float]) -> str:
     """Hits by kind, their share, and what they saved against what recognising them cost."""
     hits = hits_of(counts)
-    proposals = counts.get("proposals", 0)
-    share = f" ({100 * sum(hits.values()) / proposals:.0f} % of candidates)" if proposals else ""
+    proposals = searched(counts)
+    copies = f", {number(counts['copies'])} copies of seeds apart" if counts.get("copies") else ""
+    share = f" ({100 * sum(hits.values()) / proposals:.0f} % of candidates{copies})" if proposals else ""
     kinds = ", ".join(f"{kind} {number(count)}" for kind, count in hits.items() if count or kind != "imported")
     saved, hashed = seconds.get("saved", 0.0), seconds.get("hashed", 0.0)
     times = f", {saved / hashed:,.0f} times that" if hashed > 0 and saved >= hashed else ""
     return f"{kinds}{share}; {duration(hashed)} hashing saved {duration(saved)} of evaluation{times}"
 
 
+def closing_words(closing: Mapping[str, Any]) -> str:
+    """What the closing phase did."""
+    lines, confirmed = closing["lines"], closing["confirmed"]
+    which = f"the first {number(lines)} lines" if confirmed == lines else f"{confirmed} of the first {lines} lines"
+    return (
+        f"{which}: {number(closing['functions'])} leaders evaluated again on {closing['seeds']} fresh seeds"
+        f" ({duration(closing['seconds'])}, beside the budget)"
+    )
+
+
+def seeded(leaders: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether values are means over several seeds, so that their number and the standard error say something."""
+    return any(leader.get("replicates", 1) > 1 for leader in leaders)
+
+
+def unconfirmed(leaders: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Of each line, whether it stands on the search's own seeds alone where others were evaluated again."""
+    mixed = any(leader.get("confirmed") for leader in leaders)
+    return [mixed and not leader.get("confirmed") for leader in leaders]
+
+
+def error_words(leader: Mapping[str, Any]) -> str:
+    """The standard error of the first value; "-" where it is not known."""
+    error = next(iter(leader.get("errors") or ()), None)
+    return "-" if error is None else f"{error:.2g}"
+
+
 def leaderboard(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> str:
-    """The best candidates as a table."""
+    """The best candidates as a table; a star marks scores that were not evaluated again where others were."""
     names = [objective["name"] for objective in objectives] or ["value"]
-    # Where some were evaluated again, their values are means over more seeds than the others': say over how many.
-    again = len({leader["replicates"] for leader in leaders if "replicates" in leader}) > 1
+    marks, several = unconfirmed(leaders), seeded(leaders)
     rows = []
-    for place, leader in enumerate(leaders, 1):
+    for place, (leader, mark) in enumerate(zip(leaders, marks, strict=True), 1):
         values = [number(float(value)) for value in leader.get("values", [])]
         values += ["-"] * (len(names) - len(values))
-        seeds = [leader.get("replicates", "")] if again else []
+        values[0] += "*" if mark else " " if any(marks) else ""
+        seeds = [error_words(leader), leader.get("replicates", "")] if several else []
         what = [leader.get("operator", ""), leader.get("summary", "")]
-        rows.append([place, f"#{leader['id']}", *values[: len(names)], *seeds, *what])
-    columns = [*names, *(["seeds"] if again else [])]
-    return table(("", "candidate", *columns, "operator", "what it is"), rows, right=(0, 1, *range(2, 2 + len(columns))))
+        rows.append([place, f"#{leader['id']}", values[0], *seeds, *values[1 : len(names)], *what])
+    columns = [names[0], *(["s.e.", "seeds"] if several else []), *names[1:]]
+    right = (0, 1, *range(2, 2 + len(columns)))
+    text = table(("", "candidate", *columns, "operator", "what it is"), rows, right=right)
+    return text + (f"\n  {LUCKY}" if any(marks) else "")
+
+
+LUCKY = "* not evaluated again: the best of many scores, so mostly too good, and ranked behind those that were"
 
 
 def interval_words(interval: Interval | None, signed: bool = False) -> str:
@@ -93,7 +128,7 @@ def interval_words(interval: Interval | None, signed: bool = False) -> str:
 
 
 def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The held-out evaluation: means over seeds with 95 % bootstrap intervals, a table a metric; "" if there is none.
+    """The held-out evaluation: means over seeds with 95 % t intervals, a table a metric; "" if there is none.
 
     A star marks what differs from the first baseline, seed by seed, beyond its interval.
     """
@@ -108,10 +143,29 @@ def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
             parts.append(table((grid.metric, *grid.tasks[here]), lines))
     if not parts:
         return ""
-    note = "means over seeds [95 % bootstrap interval]"
+    note = "means over seeds [95 % t interval]"
     if any(cell is not None and cell.differs for grid in found for _, cells in grid.lines for cell in cells):
         note += f"; * differs from {next(grid.baseline for grid in found if grid.baseline)}, paired by seed"
-    return "\n".join([*parts, "  " + note])
+    notes = [note, *few_words(found), *settings_words(found)]
+    return "\n".join([*parts, *(f"  {line}" for line in notes)])
+
+
+def few_words(found: Sequence[Grid]) -> list[str]:
+    """A warning where intervals stand on fewer seeds than they need."""
+    fewest = min((grid.fewest for grid in found), default=FEW)
+    if fewest >= FEW:
+        return []
+    seeds = "one seed alone: there are no intervals" if fewest == 1 else "two seeds alone: intervals that say little"
+    return [f"warning: {seeds}; --set report.seeds=5 gives more"]
+
+
+def settings_words(found: Sequence[Grid]) -> list[str]:
+    """How lines were set up, those of one kind together."""
+    settings = {label: text for grid in found for label, text in grid.settings.items()}
+    by_text: dict[str, list[str]] = {}
+    for label, text in settings.items():
+        by_text.setdefault(text, []).append(label)
+    return [f"{'; '.join(labels)}: {text}" for text, labels in by_text.items()]
 
 
 CELL = 26
@@ -129,3 +183,12 @@ def value_words(values: Sequence[float], objectives: Sequence[Mapping[str, Any]]
     if len(objectives) != len(values):
         return vector(values)
     return ", ".join(f"{o['name']} {number(float(v))}" for o, v in zip(objectives, values, strict=True))
+
+
+def leader_words(leader: Mapping[str, Any], objectives: Sequence[Mapping[str, Any]]) -> str:
+    """loss 0.2525 (standard error 0.0021, mean over 12 seeds)."""
+    words = value_words(leader.get("values", ()), objectives)
+    if leader.get("replicates", 1) < 2:
+        return words
+    error = error_words(leader)
+    return f"{words} ({f'standard error {error}, ' if error != '-' else ''}mean over {leader['replicates']} seeds)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 from collections.abc import Sequence
@@ -52,6 +53,26 @@ def clip(text: str, width: int) -> str:
     return line if len(line) <= width else line[: max(0, width - 1)] + "…"
 
 
+def told_apart(texts: Sequence[str], width: int) -> list[str]:
+    """The texts in at most `width` characters each; one that another equals up to there has a part left out before
+    the place where it differs from the one most like it."""
+    lines = [" ".join(text.split()) for text in texts]
+    ordered = sorted(set(lines))
+    alike = dict.fromkeys(ordered, 0)
+    for one, other in itertools.pairwise(ordered):  # in this order the one most like it is a neighbour
+        common = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+        alike[one], alike[other] = max(alike[one], common), max(alike[other], common)
+    return [_shifted(line, alike[line], width) for line in lines]
+
+
+def _shifted(line: str, differs: int, width: int) -> str:
+    head, before = width // 4, width // 8
+    if len(line) <= width or differs < width - before or width < 16:
+        return clip(line, width)
+    start = min(differs - before, len(line) - (width - head - 1))
+    return line[:head] + "…" + clip(line[start:], width - head - 1)
+
+
 def width() -> int:
     """Columns of the terminal; 120 where there is none."""
     return shutil.get_terminal_size((120, 40)).columns
@@ -68,7 +89,8 @@ def table(
 
     Args:
         right: indices of right-aligned columns.
-        flexible: the column that is clipped so that lines fit the terminal; -1: the last.
+        flexible: the column that is clipped so that lines fit the terminal, each cell so that it can be told from
+            the others; -1: the last.
     """
     cells = [[str(item) for item in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
@@ -76,6 +98,8 @@ def table(
     spare = width() - len(indent) - sum(widths) - 2 * (len(widths) - 1)
     if spare < 0:
         widths[flexible] = max(8, len(headers[flexible]), widths[flexible] + spare)
+        for row, text in zip(cells, told_apart([row[flexible] for row in cells], widths[flexible]), strict=True):
+            row[flexible] = text
 
     def line(items: Sequence[str]) -> str:
         shown = [

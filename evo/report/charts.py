@@ -10,7 +10,7 @@ INK, MUTED, GRID = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, TEAL, AMBER, ROSE, VIOLET, SLATE = "#2563a8", "#2a9d8f", "#d99a2b", "#c8553d", "#7a5ea8", "#8d99a6"
 SOURCE_COLOURS = {
     "evaluated": BLUE, "structural": TEAL, "functional": AMBER, "twin": VIOLET, "imported": "#5b8c5a",
-    "invalid": ROSE, "reevaluated": SLATE,
+    "invalid": ROSE, "reevaluated": SLATE, "copies": GRID,
 }  # fmt: skip
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from evo.report.intervals import Interval, bootstrap, paired
+from evo.report.intervals import Interval, paired, student
 
 
 class HeldOut(NamedTuple):
-    """One line. `candidate` is None for a baseline; `difference` is to the task's first baseline (None for itself)."""
+    """One line. `candidate` is None for a baseline; `difference` is to the task's first baseline (None for itself);
+    `setting` says how it was set up, where that is said."""
 
     task: str
     metric: str
@@ -18,6 +19,7 @@ class HeldOut(NamedTuple):
     interval: Interval
     baseline: str
     difference: Interval | None
+    setting: str = ""
 
     @property
     def label(self) -> str:
@@ -31,16 +33,19 @@ class HeldOut(NamedTuple):
     @property
     def differs(self) -> bool:
         """Whether the interval of the paired difference to the baseline leaves out zero."""
-        return self.difference is not None and not self.difference.low <= 0.0 <= self.difference.high
+        return self.difference is not None and (self.difference.low > 0.0 or self.difference.high < 0.0)
 
 
 class Grid(NamedTuple):
-    """One metric: a line a name, a column a task. `baseline` is the name that differences refer to, or ""."""
+    """One metric: a line a name, a column a task. `baseline` is the name that differences refer to, or "". `settings`
+    holds what is known of how a name was set up; `fewest` is the smallest number of seeds behind a cell."""
 
     metric: str
     tasks: tuple[str, ...]
     lines: tuple[tuple[str, tuple[HeldOut | None, ...]], ...]
     baseline: str
+    settings: Mapping[str, str] = {}
+    fewest: int = 0
 
 
 def grids(rows: Sequence[Mapping[str, Any]]) -> list[Grid]:
@@ -53,7 +58,9 @@ def grids(rows: Sequence[Mapping[str, Any]]) -> list[Grid]:
         labels = dict.fromkeys(cell.label for cell in members)
         at = {(cell.label, cell.task): cell for cell in members}
         lines = tuple((label, tuple(at.get((label, task)) for task in tasks)) for label in labels)
-        found.append(Grid(metric, tasks, lines, next((cell.baseline for cell in members if cell.baseline), "")))
+        baseline = next((cell.baseline for cell in members if cell.baseline), "")
+        settings = {cell.label: cell.setting for cell in members if cell.setting}
+        found.append(Grid(metric, tasks, lines, baseline, settings, min(cell.interval.n for cell in members)))
     return found
 
 
@@ -73,5 +80,6 @@ def held_out(rows: Sequence[Mapping[str, Any]]) -> list[HeldOut]:
             )
             name, candidate = str(row.get("name", "")), row.get("candidate")
             against = str(baseline["name"]) if baseline else ""
-            found.append(HeldOut(task, metric, name, candidate, bootstrap(values), against, difference))
+            setting = str(row.get("setting") or "")
+            found.append(HeldOut(task, metric, name, candidate, student(values), against, difference, setting))
     return found

@@ -1,20 +1,21 @@
-"""Means over seeds with bootstrap intervals: exact for a few seeds, resampled with a fixed stream for more."""
+"""Means over seeds with Student's t intervals, in plain Python: read verbs print them without numpy."""
 
 from __future__ import annotations
 
 import math
-import random
-from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations_with_replacement
+from functools import lru_cache
 from typing import NamedTuple
 
-EXACT_UP_TO = 6
-RESAMPLES = 4000
+FEW = 3
+"""With fewer values than this an interval says little: two give one estimate of the spread, which is mostly chance."""
 
 
 class Interval(NamedTuple):
-    """A mean and the percentile bootstrap's bounds; `n` values went in. Bounds equal the mean where n is 1."""
+    """A mean and the bounds of its interval; `n` values went in. Bounds equal the mean where n is 1.
+
+    Where a value is infinite, so is the mean, and the bounds are both infinities: nothing is known.
+    """
 
     mean: float
     low: float
@@ -22,15 +23,15 @@ class Interval(NamedTuple):
     n: int
 
 
-def bootstrap(values: Sequence[float], level: float = 0.95) -> Interval:
-    """The mean of values and its percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3).
+def student(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of values and its t interval (Student 1908): mean -/+ t(n - 1) times the standard error.
 
-    Up to six values all resamples are enumerated with their multinomial weights; beyond, 4,000 are drawn from a
-    stream with a fixed seed. Both give the same answer on every machine.
+    Of a few seeds the percentile bootstrap covers far less than it says (four seeds: about 80 % instead of 95); this
+    one keeps its level for normal errors with two values already, and is then as wide as it has to be.
 
     Args:
         values: at least one; infinities are allowed, NaN makes everything NaN.
-        level: share of the bootstrap distribution between the bounds.
+        level: how often such intervals hold the true mean.
 
     Raises:
         ValueError: no values.
@@ -38,41 +39,48 @@ def bootstrap(values: Sequence[float], level: float = 0.95) -> Interval:
     n = len(values)
     if not n:
         raise ValueError("no values to take a mean of")
-    mean = sum(values) / n
-    if n == 1 or mean != mean:
+    if any(math.isinf(value) for value in values):
+        mean = sum(value for value in values if not math.isfinite(value))  # inf - inf is NaN
+        return Interval(mean, mean if n == 1 else -math.inf, mean if n == 1 else math.inf, n)
+    mean = math.fsum(values) / n
+    if n == 1 or math.isnan(mean):
         return Interval(mean, mean, mean, n)
-    weighted: list[tuple[float, float]]
-    if n <= EXACT_UP_TO:
-        total = float(n**n)
-        weighted = [
-            (
-                sum(values[i] for i in picked) / n,
-                math.factorial(n) / math.prod(math.factorial(count) for count in Counter(picked).values()) / total,
-            )
-            for picked in combinations_with_replacement(range(n), n)
-        ]
-    else:
-        stream = random.Random(0)
-        weighted = [(sum(stream.choices(values, k=n)) / n, 1.0 / RESAMPLES) for _ in range(RESAMPLES)]
-    weighted.sort()
-    tail = (1.0 - level) / 2.0
-    rounding = 1e-13 * max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    bounds = (_quantile(weighted, tail), _quantile(weighted, 1.0 - tail))
-    low, high = (0.0 if abs(bound) <= rounding else bound for bound in bounds)  # 2e-17 is no difference
+    # scaled, so that squares of large values stay finite
+    scale = max(abs(value - mean) for value in values) or 1.0
+    spread = scale * math.sqrt(math.fsum(((value - mean) / scale) ** 2 for value in values) / (n - 1))
+    half = quantile(level, n - 1) * spread / math.sqrt(n)
+    rounding = 1e-13 * max(map(abs, values))
+    low, high = (0.0 if abs(bound) <= rounding else bound for bound in (mean - half, mean + half))  # 2e-17 is nothing
     return Interval(mean, low, high, n)
 
 
-def _quantile(weighted: Sequence[tuple[float, float]], share: float) -> float:
-    reached = 0.0
-    for value, weight in weighted:
-        reached += weight
-        if reached >= share - 1e-12:
-            return value
-    return weighted[-1][0]
+@lru_cache(maxsize=256)
+def quantile(level: float, freedom: int) -> float:
+    """t such that Student's distribution has the share `level` between -t and t."""
+    low, high = 0.0, math.pi / 2.0
+    for _ in range(100):
+        angle = (low + high) / 2.0
+        low, high = (angle, high) if _inside(angle, freedom) < level else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _inside(angle: float, freedom: int) -> float:
+    """The share between -t and t, t = tan(angle) sqrt(freedom) (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term = total = cosine if odd else 1.0
+    for k in range(2 + odd, freedom, 2):
+        term *= (k - 1) / k * cosine * cosine
+        total += term
+    if odd:
+        return 2.0 / math.pi * (angle + (math.sin(angle) * total if freedom > 1 else 0.0))
+    return math.sin(angle) * total
 
 
 def paired(values: Sequence[float], baseline: Sequence[float], level: float = 0.95) -> Interval | None:
-    """The mean of the differences seed by seed; None where the two were not measured on equally many seeds."""
+    """The mean of the differences seed by seed; None where the two were not measured on equally many seeds.
+
+    Where both are infinite under a seed there is no difference: everything is NaN."""
     if not values or len(values) != len(baseline):
         return None
-    return bootstrap([a - b for a, b in zip(values, baseline, strict=True)], level)
+    return student([a - b for a, b in zip(values, baseline, strict=True)], level)

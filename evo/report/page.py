@@ -14,8 +14,9 @@ import jinja2
 import yaml
 
 from evo.cli.spaces_of import Describer
-from evo.cli.state import failures_of, hits_of, reason_in_words, state_of
-from evo.cli.text import clip, duration, number
+from evo.cli.state import failures_of, hits_of, reason_in_words, searched, state_of
+from evo.cli.summary import LUCKY, closing_words, error_words, few_words, seeded, unconfirmed
+from evo.cli.text import clip, duration, number, told_apart
 from evo.errors import EvoError
 from evo.report import charts, gather
 from evo.report.heldout import grids
@@ -23,6 +24,8 @@ from evo.run.reader import RunReader
 from evo.space import Figure
 
 LEADERS = 15
+SUMMARY = 84
+"""Characters of a leader's one line."""
 PLOTLY_SETTINGS = {"displayModeBar": False, "responsive": True}
 
 
@@ -73,8 +76,14 @@ def content(run: RunReader) -> dict[str, Any]:
     objective = objectives[0]["name"] if objectives else "value"
     maximise = bool(objectives) and objectives[0]["direction"] == "maximise"
     describer = Describer(config, run.genome)
+    stored = run.leaders(LEADERS)
+    sources = [describer.describe(run.genome(int(leader["id"]))) for leader in stored]
+    summaries = told_apart(
+        [leader.get("summary") or source for leader, source in zip(stored, sources, strict=True)], SUMMARY
+    )
     leaders = [
-        {**leader, "source_text": describer.describe(run.genome(int(leader["id"])))} for leader in run.leaders(LEADERS)
+        {**leader, "source_text": source, "shown": summary, "lucky": lucky, "error": error_words(leader)}
+        for leader, source, summary, lucky in zip(stored, sources, summaries, unconfirmed(stored), strict=True)
     ]
     steps: list[dict[str, Any]] = []
     ancestors = 0
@@ -95,6 +104,7 @@ def content(run: RunReader) -> dict[str, Any]:
     ]
     figures, figures_problem = _figures(describer, run)
     hits = hits_of(counts)
+    held_out = grids(run.reports())
     return {
         "name": run.path.name,
         "state": state_of(status),
@@ -108,7 +118,8 @@ def content(run: RunReader) -> dict[str, Any]:
         "counts": counts,
         "seconds": seconds,
         "hits": hits,
-        "hit_share": _share(sum(hits.values()), counts.get("proposals", 0)),
+        "searched": searched(counts),
+        "hit_share": _share(sum(hits.values()), searched(counts)),
         "saved_times": seconds["saved"] / seconds["hashed"] if seconds.get("hashed") and seconds.get("saved") else None,
         "failures": failures_of(counts),
         "errors": run.errors(limit=25),
@@ -125,12 +136,28 @@ def content(run: RunReader) -> dict[str, Any]:
         "best_share": max((o.improved / o.compared for o in operators if o.improved), default=1.0),
         "workers": gather.workers(run),
         "events": gather.incidents(run.events(limit=30)),
-        "held_out": grids(run.reports()),
+        "held_out": held_out,
+        "few_seeds": "; ".join(few_words(held_out)),
+        "seeded": seeded(stored),
+        "lucky": LUCKY.removeprefix("* ") if any(leader["lucky"] for leader in leaders) else "",
+        "confirmed": closing_words(status["closing"]) if status.get("closing") else "",
+        "refined": refined_of(run),
         "figures": figures,
         "figures_problem": figures_problem,
         "space_problem": describer.problem,
         "command": " ".join(map(str, meta.get("command") or [])),
     }
+
+
+def refined_of(run: RunReader) -> dict[str, Any] | None:
+    """What `evo refine` made of the run: its result, with the table of its evidence or None; None without one."""
+    from evo.refining import read_result
+
+    result = read_result(run.path)
+    if result is None:
+        return None
+    evidence = result.get("evidence")
+    return {**result, "table": evidence.get("table") if isinstance(evidence, Mapping) else None}
 
 
 def _figures(describer: Describer, run: RunReader) -> tuple[list[Figure], str]:

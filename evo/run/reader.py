@@ -354,13 +354,18 @@ class RunReader(ReadOnlyDatabase):
     # ------------------------------------------------------------------ beside the journal
 
     def sources(self, bins: int = 100) -> list[tuple[int, dict[str, int]]]:
-        """Where observations came from along the run: (first id, count by source) of `bins` equal spans of ids."""
+        """Where observations came from along the run: (first id, count by source) of `bins` equal spans of ids. What a
+        warm start proposes over and over counts as "copies"."""
         n = self.proposals()
         if not n:
             return []
         width = max(1, -(-n // bins))
         found: dict[int, dict[str, int]] = {}
-        query = f"SELECT id / {width}, source, COUNT(*) FROM identities GROUP BY 1, 2 ORDER BY 1"
+        query = (
+            f"SELECT i.id / {width}, CASE WHEN p.operator = 'seed' AND i.source IN ('structural', 'functional', 'twin')"
+            " THEN 'copies' ELSE i.source END, COUNT(*) FROM identities i JOIN proposals p USING (id)"
+            " GROUP BY 1, 2 ORDER BY 1"
+        )
         for index, source, count in self.rows(query):
             found.setdefault(index * width, {})[source] = count
         return sorted(found.items())

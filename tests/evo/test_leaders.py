@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.cli.summary import leaderboard
+from evo.cli.summary import leader_words, leaderboard
 from evo.leaders import Leaders, standard_error
 from evo.pooled import Pooled
 from evo.search import Search
@@ -251,9 +251,30 @@ def test_a_run_that_tells_in_the_order_of_arrival_is_replayed_with_its_rounds(tm
     assert again.status["counts"]["reevaluated"] > 20
 
 
-def test_the_table_says_over_how_many_seeds_where_that_differs() -> None:
-    line = {"id": 3, "values": [0.5], "operator": "insert", "summary": "x", "replicates": 4}
+LINE = {"id": 3, "values": [0.5], "errors": [0.012], "operator": "insert", "summary": "x", "replicates": 4}
+
+
+def test_the_table_has_seeds_and_standard_errors_where_there_are_several_seeds() -> None:
     objectives = [{"name": "loss"}]
-    assert "seeds" not in leaderboard([line, line], objectives)
-    text = leaderboard([line, {**line, "id": 4, "replicates": 12}], objectives)
-    assert [row.split()[:4] for row in text.splitlines()[-2:]] == [["1", "#3", "0.5", "4"], ["2", "#4", "0.5", "12"]]
+    assert "seeds" not in leaderboard([{**LINE, "replicates": 1}], objectives)
+    text = leaderboard([LINE, {**LINE, "id": 4, "replicates": 12, "errors": [None]}], objectives)
+    assert [row.split()[:5] for row in text.splitlines()[-2:]] == [
+        ["1", "#3", "0.5", "0.012", "4"],
+        ["2", "#4", "0.5", "-", "12"],
+    ]
+
+
+def test_the_table_marks_scores_that_were_not_evaluated_again_where_others_were() -> None:
+    objectives = [{"name": "loss"}, {"name": "length"}]
+    line = {**LINE, "values": [0.5, 7.0]}
+    first, second, note = leaderboard([{**line, "confirmed": True}, line], objectives).splitlines()[1:]
+    assert first.split()[2:6] == ["0.5", "0.012", "4", "7"]
+    assert second.split()[2] == "0.5*"
+    assert "not evaluated again" in note
+    assert "*" not in leaderboard([line, line], objectives)
+
+
+def test_the_winner_is_given_with_its_error_and_its_seeds() -> None:
+    objectives = [{"name": "loss"}]
+    assert leader_words(LINE, objectives) == "loss 0.5 (standard error 0.012, mean over 4 seeds)"
+    assert leader_words({**LINE, "replicates": 1}, objectives) == "loss 0.5"

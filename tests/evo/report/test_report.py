@@ -193,3 +193,50 @@ def test_two_objectives_are_drawn_against_each_other() -> None:
     assert chart is not None
     assert chart["data"][0]["x"] == [3.0]
     assert charts.pareto([{"id": 1, "values": [0.5]}], objectives[:1]) is None
+
+
+def test_the_refined_result_stands_at_the_top_and_in_the_navigation(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "refined", n=60)
+    (path / "refined").mkdir()
+    table = {"title": "beside <AdamW>", "headers": ["what", "loss"], "rows": [["refined", "0.91"]]}
+    result = {
+        "candidate": 7, "source": "update = <g>", "steps": ["chosen of 3"], "evidence": {"table": table},
+        "module": "rules_refined.py",
+    }  # fmt: skip
+    (path / "refined" / "result.json").write_text(json.dumps(result))
+    with RunReader(path) as reader:
+        text = body_of(render(reader))
+    assert text.index('href="#refined"') < text.index('href="#progress"')
+    assert text.index('id="refined"') < text.index('id="progress"')
+    for words in ("update = &lt;g&gt;", "chosen of 3", "beside &lt;AdamW&gt;", "0.91", "rules_refined.py", "#7"):
+        assert words in text
+    (path / "refined" / "result.json").write_text(json.dumps({**result, "module": None, "evidence": [1]}))
+    with RunReader(path) as reader:
+        assert "update = &lt;g&gt;" in render(reader)
+
+
+def test_a_report_without_a_refinement_has_no_such_part(page: str) -> None:
+    assert 'id="refined"' not in page
+
+
+def test_leaders_show_seeds_errors_and_what_was_not_evaluated_again(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "board", n=60)
+    with sqlite3.connect(path / "run.db") as db:
+        (state,) = db.execute("SELECT state FROM status").fetchone()
+        status = json.loads(state)
+        first, second = status["leaders"][:2]
+        common = "update = interp(g, v1, 0.9) * sqrt(v2) * " + "cosh(g) * " * 20
+        first |= {"replicates": 12, "confirmed": True, "errors": [0.0123], "summary": common + "0.5"}
+        second |= {"replicates": 4, "confirmed": False, "errors": [0.5], "summary": common + "0.75"}
+        status["closing"] = {"lines": 1, "confirmed": 1, "functions": 3, "seeds": 8, "seconds": 2.0}
+        status["counts"]["copies"] = 10
+        db.execute("UPDATE status SET state = ?", (json.dumps(status),))
+    with RunReader(path) as reader:
+        text = body_of(render(reader))
+    assert "0.012" in text
+    assert "3 leaders evaluated again on 8 fresh seeds" in text
+    assert "not evaluated again" in text
+    assert re.search(r"<td class=\"n\">[-\d.e]+\*</td>", text)
+    shown = re.findall(r"<summary>(update = .*)</summary>", text)
+    assert [line[-3:] for line in shown[:2]] == ["0.5", ".75"], "lines that are alike are cut before they differ"
+    assert "copies of known programs" in text
