@@ -20,6 +20,7 @@ from evo.space import (
     Rung,
     Variation,
 )
+from search_spaces.lion.judge.names import HELD_OUT
 from search_spaces.lion.language import LION
 from search_spaces.lion.operators import DRAWN
 from search_spaces.lion.options import LionOptions
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
     from evo.run.reader import RunReader
     from evo.space import Refined, Refinement
+
+
+SUMMARY = 1000
+"""Characters of a summary at most: what shows it cuts it, and has to know where programs that begin alike differ."""
 
 
 class Lion(BaseSpace[Program]):
@@ -50,6 +55,7 @@ class Lion(BaseSpace[Program]):
         "loop": {"chunk": 64, "lag": 256, "block": 32, "span": 256},
         "report": {"candidates": 3, "seeds": 5, "confirm": 10, "confirm_seeds": 8},
     }
+    judge_tasks: Mapping[str, str] = HELD_OUT
 
     def __init__(self, options: LionOptions | None = None) -> None:
         super().__init__(options)
@@ -145,6 +151,11 @@ class Lion(BaseSpace[Program]):
 
         return refine(self.options, work)
 
+    def refine_settings(self) -> type:
+        from search_spaces.lion.refine.options import RefineOptions
+
+        return RefineOptions
+
     def judge(self, modules: Sequence[Path], settings: Mapping[str, Any], work: Preparation) -> Judgement:
         """Exported modules beside tuned baselines on held-out tasks, as AlgoPerf would; see the package `judge`."""
         from search_spaces.lion.judge.session import judge
@@ -157,7 +168,7 @@ class Lion(BaseSpace[Program]):
         return described(genome)
 
     def summary(self, genome: Program) -> str:
-        return one_line(genome)
+        return one_line(genome, width=SUMMARY)
 
     def figures(self, run: RunReader) -> Iterable[Figure]:
         from search_spaces.lion.figures import figures

@@ -13,7 +13,9 @@ def described(program: Program) -> str:
     """Several lines: the simplified program as a function, its state, and the statements that took no part."""
     kept, short = live(LION, program), simplify(LION, program)
     slots = live_slots(LION, short)
-    facts = [f"{len(short)} statements; {len(program)} as written, {len(program) - len(kept)} of them dead"]
+    dead, folded = len(program) - len(kept), len(kept) - len(short)
+    gone = [f"{dead} of them dead"] * (dead > 0) + [f"{folded} folded away by algebra"] * (folded > 0)
+    facts = [f"{len(short)} statements" + (f"; {len(program)} as written, {', '.join(gone)}" if gone else "")]
     facts.append(f"state: {', '.join(slots) if slots else 'none'}")
     coupling = sorted({step.operator for step in short.instructions} & COUPLING)
     if coupling:
