@@ -1,0 +1,138 @@
+"""The search space of quantization proxies: what the engine sees of `emq`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evo.space import BaseSpace, Evaluator, Figure, Json, Objective, Preparation, Rung, Variation
+from search_spaces.emq.expression import expression, formula, size
+from search_spaces.emq.known import KNOWN, RELEASED
+from search_spaces.emq.language import Genome
+from search_spaces.emq.options import EMQOptions
+from search_spaces.emq.text import described, one_line
+from search_spaces.emq.variation import Variation as Draws
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evo.run.reader import RunReader
+
+
+class EMQ(BaseSpace[Genome]):
+    """Proxies that rank bit configurations of a network without training or measuring them.
+
+    After Dong et al., "EMQ: Evolving Training-free Proxies for Automated Mixed Precision Quantization" (ICCV 2023). The
+    objective is the rank correlation of a proxy's scores with measured accuracies on the search rows of a benchmark.
+    """
+
+    name = "emq"
+    Options = EMQOptions
+    options: EMQOptions
+    rungs = (Rung("search"),)
+    defaults: Mapping[str, Any] = {
+        "strategy": {"name": "diversity", "options": {"population": 50}},
+        "budget": {"proposals": 200_000, "stall": None},
+        "loop": {"chunk": 64, "lag": 256, "block": 64, "span": 128},
+        "report": {"candidates": 3, "seeds": 1},
+    }
+
+    def __init__(self, options: EMQOptions | None = None) -> None:
+        super().__init__(options)
+        given = self.options
+        self.objectives = (Objective("fitness", "maximise"),) + (
+            (Objective("size", cost=True),) if given.size_objective else ()
+        )
+        self._draws = Draws(given.mode, given.operators, given.structures, given.gene_mutation)
+
+    # Genomes.
+
+    def sample(self, rng: np.random.Generator) -> Genome:
+        return self._draws.sample(rng)
+
+    def mutate(self, genome: Genome, rng: np.random.Generator) -> Variation:
+        return Variation(self._draws.mutate(genome, rng), "mutate")
+
+    def crossover(self, a: Genome, b: Genome, rng: np.random.Generator) -> Variation:
+        return Variation(self._draws.cross(a, b, rng), "crossover")
+
+    def seeds(self) -> Sequence[Genome]:
+        """Those that the option `seeds` names; none by default."""
+        known = KNOWN if self.options.mode == "corrected" else RELEASED
+        return tuple(known[name] for name in self.options.seeds)
+
+    def encode(self, genome: Genome) -> Json:
+        return genome.to_json()
+
+    def decode(self, value: Json) -> Genome:
+        """Raises InvalidGenomeError for what is no proxy of this language."""
+        return Genome.from_json(value)
+
+    # Identity: canonical form here, the rank vector with the evaluation (`Observation.fingerprint`).
+
+    def canonical(self, genome: Genome) -> bytes | None:
+        """The simplified expression; None where it can give no number, or cannot depend on the bits."""
+        return expression(genome).key
+
+    def namespace(self) -> Mapping[str, str]:
+        from search_spaces.emq.benchmark import load
+        from search_spaces.emq.evaluator import VERSION
+        from search_spaces.emq.problem import VERSION as GATHERED
+
+        given = self.options
+        top = f" {given.top}" if given.fitness == "spearman_top" else ""
+        return {
+            "table": load(given.search).checksum,
+            "model": f"{given.model} {given.data} {given.batch} {given.samples}",
+            "fitness": f"{given.fitness}{top} on {given.rows} rows, version {VERSION}, statistics {GATHERED}",
+        }
+
+    # Evaluation.
+
+    def prepare(self, preparation: Preparation) -> dict[str, Any]:
+        """Statistics of the search network and of the held-out one: a minute or two, and kept for the next run."""
+        from search_spaces.emq.problem import problem_of
+
+        return {
+            which: problem_of(self.options, which == "held_out", preparation.folder, preparation.progress)
+            for which in ("search", "held_out")
+        }
+
+    def evaluator(self, prepared: Any) -> Evaluator:
+        from search_spaces.emq.evaluator import EMQEvaluator
+
+        return EMQEvaluator(self.options, prepared["search"])
+
+    def costs(self, genome: Genome) -> Mapping[str, float]:
+        """size: operators and inputs of the simplified proxy; of one that is rejected, its genes."""
+        term = expression(genome).term
+        return {"size": float(len(genome.genes) if term is None else size(term))}
+
+    def report(self, genomes: Sequence[Genome], seeds: Sequence[int], prepared: Any) -> list[dict[str, Any]]:
+        """Finalists beside hand-made proxies, on held-out rows and on the held-out network; see `report.py`."""
+        from search_spaces.emq.report import rows
+
+        return rows(self.options, genomes, prepared)
+
+    # For people.
+
+    def describe(self, genome: Genome) -> str:
+        return described(genome)
+
+    def summary(self, genome: Genome) -> str:
+        return one_line(genome)
+
+    def figures(self, run: RunReader) -> Iterable[Figure]:
+        from search_spaces.emq.figures import figures
+
+        return figures(run)
+
+    def export(self, genome: Genome, path: Path, origin: Mapping[str, Any]) -> Path:
+        """A module `score(model, bits, batch)` that needs torch alone."""
+        from search_spaces.emq.export import export
+
+        return export(genome, path, origin)
+
+
+__all__ = ["EMQ", "formula"]
