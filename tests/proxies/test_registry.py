@@ -72,3 +72,64 @@ def test_names_are_listed_without_torch():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "[]"
+
+
+FILE = """
+from dataclasses import dataclass
+
+@dataclass
+class Weights:
+    value: float = 2.0
+
+def table(model, batch, choices=(2, 3, 4, 8), layers=None):
+    names = layers or ["conv1", "conv2", "fc"]
+    return {name: {b: Weights().value * b for b in choices} for name in names}
+
+def score(model, bits, batch):
+    terms = table(model, batch, tuple(bits.values()), list(bits))
+    return sum(terms[name][b] for name, b in bits.items())
+"""
+
+
+def test_a_file_is_a_proxy(tmp_path):
+    path = tmp_path / "found one.py"
+    path.write_text(FILE)
+    proxy = load_proxy(str(path))
+    assert (proxy.name, proxy.path) == ("found one", path)
+    assert score(small_net(), BITS, images(5), str(path)) == proxy(None, BITS, None) == 18.0
+    assert proxy.table(None, None, (2, 4), None)["fc"] == {2: 4.0, 4: 8.0}
+    assert load_proxy(str(path)).score is proxy.score
+
+
+def test_files_of_one_name_are_different_proxies(tmp_path):
+    for folder, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.py").write_text(f"def score(model, bits, batch):\n    return {value}\n")
+    found = [load_proxy(str(tmp_path / folder / "same.py")) for folder in "ab"]
+    assert [proxy(None, {}, None) for proxy in found] == [1.0, 2.0]
+    assert found[0].table is None
+
+
+def test_discovered_files_are_known_by_name(tmp_path, monkeypatch):
+    (tmp_path / "best_of_all.py").write_text(FILE)
+    (tmp_path / "_helper.py").write_text("raise RuntimeError")
+    monkeypatch.setattr("proxies.registry.DISCOVERED", tmp_path)
+    assert "best_of_all" in proxy_names()
+    assert "_helper" not in proxy_names()
+    assert load_proxy("best_of_all").name == "best_of_all"
+    with pytest.raises(UnknownProxyError, match="did you mean 'best_of_all'"):
+        load_proxy("best_of_al")
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [(None, "no file"), ("x = 1", "no function score"), ("1 / 0", "ZeroDivisionError"), ("def (", "SyntaxError"),
+     ("def score(m, b, x): ...\ntable = 3", "no function score")],
+)  # fmt: skip
+def test_files_that_are_no_proxy_are_refused(tmp_path, source, says):
+    path = tmp_path / "wrong.py"
+    if source is not None:
+        path.write_text(source)
+    for _ in range(2):  # a failure leaves nothing behind
+        with pytest.raises(UnknownProxyError, match=says):
+            load_proxy(str(path))

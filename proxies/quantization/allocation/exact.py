@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from proxies.errors import ProxyError
 from proxies.quantization.allocation.problem import Problem, total
+from proxies.quantization.allocation.quiet import quiet_stdout
 
 RANGE = 1e4
 """The objective's range as the solver sees it: HiGHS stops within 1e-6 of its bound, here 1e-10 of the range."""
@@ -77,7 +78,8 @@ def solve(problem: Problem, table: np.ndarray, time_limit: float | None = None) 
         constraints.append(LinearConstraint(csr_array(extra[None] / unit), -np.inf, most // unit))
     options = {"mip_rel_gap": 0.0, **({} if time_limit is None else {"time_limit": time_limit})}
     for _ in range(ATTEMPTS):
-        found = milp(objective, integrality=1, bounds=Bounds(0, 1), constraints=constraints, options=options)
+        with quiet_stdout():
+            found = milp(objective, integrality=1, bounds=Bounds(0, 1), constraints=constraints, options=options)
         if found.x is None or found.status not in (0, 1):
             raise ProxyError(f"the integer program ended without a configuration: {found.message}", "raise time_limit")
         places = _places(problem, rows, columns, found.x)

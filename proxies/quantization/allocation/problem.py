@@ -133,7 +133,7 @@ class Problem:
         if self.budget is None or bool(self.fits(places[None])[0]):
             return
         least = self.costs_of(places)
-        needed = ", ".join(f"{name} {_up(least[name])}" for name in self.budget.to_json())
+        needed = Budget(**{name: float(_up(least[name])) for name in self.budget.to_json() if least[name] > 0})
         fixed = [name for name, row in zip(self.names, self.allowed, strict=True) if row.sum() == 1]
         raise InfeasibleBudgetError(
             f"no configuration fits {self.budget}: the smallest possible is {needed}",

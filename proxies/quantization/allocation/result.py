@@ -91,7 +91,7 @@ class Allocation:
 
     @classmethod
     def load(cls, path: Path | str) -> Allocation:
-        """From a file that `save` wrote.
+        """From a file that `save` or `evo allocate` wrote.
 
         Raises:
             ProxyError: there is no such file, it is no JSON, or no allocation.
@@ -104,7 +104,7 @@ class Allocation:
             ) from error
         except ValueError as error:
             raise ProxyError(f"{path} is no JSON: {error}", "give a file of Allocation.save") from error
-        return cls.from_json(value)
+        return cls.from_json(value.get("allocation", value) if isinstance(value, dict) else value)
 
 
 _KINDS: Mapping[str, Any] = {

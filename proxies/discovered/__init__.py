@@ -1,0 +1,4 @@
+"""What our own searches found: each file as `evo export` wrote it, a proxy of the file's name.
+
+load_proxy("NAME"), `evo allocate emq --proxy NAME`, or copy the file: it needs torch alone.
+"""
