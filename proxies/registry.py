@@ -14,7 +14,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -51,19 +51,19 @@ class ExportedProxy:
     Attributes:
         name: the file's, without its ending.
         path: of the file.
-        score: larger is better.
-        table: (model, batch, choices, layers) -> {layer: {bits: part of the score}}, whose sum over layers is the
-            score; None where the file has none: the proxy is not additive.
+        score: (model, bits, batch) or (model, bits, batch, labels) -> a number, larger is better.
+        table: (model, batch, choices, layers) or (..., labels) -> {layer: {bits: part of the score}}, whose sum over
+            layers is the score; None where the file has none: the proxy is not additive.
     """
 
     name: str
     path: Path
-    score: Callable[[Any, Mapping[str, int], Any], float]
-    table: Callable[[Any, Any, Sequence[int], Sequence[str] | None], Mapping[str, Mapping[int, float]]] | None
+    score: Callable[..., float]
+    table: Callable[..., Mapping[str, Mapping[int, float]]] | None
 
-    def __call__(self, model: Any, bits: Mapping[str, int], batch: Any) -> float:
-        """The score of one configuration of a model on a batch."""
-        return self.score(model, bits, batch)
+    def __call__(self, model: Any, bits: Mapping[str, int], batch: Any, *labels: Any) -> float:
+        """The score of one configuration of a model on a batch; without labels, of the model's own predictions."""
+        return self.score(model, bits, batch, *labels)
 
 
 def proxy_names() -> tuple[str, ...]:

@@ -34,8 +34,11 @@ _PAGE = """<!doctype html>
 _FIGURE = '<section><h2>{title}</h2><p class="caption">{caption}</p><div class="scroll">{html}</div></section>'
 
 
-def write_judgement(judgement: Judgement, folder: Path, name: str) -> tuple[Path, Path]:
+def write_judgement(judgement: Judgement, folder: Path, name: str, title: str = "") -> tuple[Path, Path]:
     """Write `name`.json and `name`.html into the folder; returns both paths.
+
+    Args:
+        title: of the page; empty: that of a judgement.
 
     Raises:
         EvoError: they cannot be written.
@@ -44,7 +47,7 @@ def write_judgement(judgement: Judgement, folder: Path, name: str) -> tuple[Path
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write(data, json.dumps(plain_json(judgement.data), indent=1, allow_nan=False) + "\n")
-        _write(page, _html(judgement, f"Judgement of {name}", data.name))
+        _write(page, _html(judgement, title or f"Judgement of {name}", data.name))
     except OSError as error:
         raise EvoError(
             f"cannot write {error.filename or folder}: {error.strerror or error}", "give another --out"

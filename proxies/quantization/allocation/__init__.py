@@ -7,7 +7,7 @@ front = pareto_front(model, "hawq_v2", batch=images)
 """
 
 from proxies.quantization.allocation.allocate import allocate, ends, pareto_front, uniform_bits
-from proxies.quantization.allocation.apply import QuantizeOptions, accuracy, quantize
+from proxies.quantization.allocation.apply import QuantizeOptions, accuracy, quantize, with_estimated_norms
 from proxies.quantization.allocation.budget import Budget
 from proxies.quantization.allocation.evolution import EvolutionOptions, evolve
 from proxies.quantization.allocation.exact import Solution, solve
@@ -34,4 +34,5 @@ __all__ = [
     "scorer",
     "solve",
     "uniform_bits",
+    "with_estimated_norms",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.errors import ProxyError
 from proxies.quantization.adaround import adaround
@@ -25,6 +26,8 @@ class QuantizeOptions:
         weights, activations: the schemes.
         adaround: steps of the rounding optimisation a layer; 0: rounding to nearest.
         finetune: epochs of quantization-aware fine-tuning; 0: none.
+        batch_norm: whether means and variances of batch normalisations are estimated anew on the calibration batch
+            (after the rounding, before the fine-tuning): rounding to few bits shifts what they see.
         learning_rate: of the fine-tuning.
         batch_size: of the fine-tuning.
         seed: of everything that draws.
@@ -35,6 +38,7 @@ class QuantizeOptions:
     activations: ActivationScheme = field(default_factory=ActivationScheme)
     adaround: int = 0
     finetune: int = 0
+    batch_norm: bool = True
     learning_rate: float = 1e-3
     batch_size: int = 64
     seed: int = 0
@@ -74,6 +78,8 @@ def quantize(
     )  # fmt: skip
     if options.adaround:
         made = adaround(model, made, calibration, iterations=options.adaround, seed=options.seed).model
+    if options.batch_norm:
+        made = with_estimated_norms(made, calibration, options.seed)
     if options.finetune:
         assert labels is not None
         made = finetune(
@@ -81,6 +87,33 @@ def quantize(
             learning_rate=options.learning_rate, seed=options.seed,
         ).model  # fmt: skip
     return made
+
+
+def with_estimated_norms(model: nn.Module, calibration: Batch, seed: int = 0) -> nn.Module:
+    """A copy whose batch normalisations have the means and variances of one pass over a batch (Sun et al., "Hybrid
+    8-bit Floating Point Training and Inference", NeurIPS 2019, section 3.2).
+
+    Args:
+        model: left as it is.
+        calibration: what the model is called with.
+        seed: of a model that draws.
+    """
+    with isolated(model, seed), torch.no_grad():
+        copied = working_copy(model)
+        norms = [m for m in copied.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        momenta = [norm.momentum for norm in norms]
+        if norms:
+            for norm in norms:
+                norm.train()
+                norm.reset_running_stats()
+                norm.momentum = None  # the plain mean over calls: here, of one
+            copied(*(x.clone() for x in inputs_of(calibration)))
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+                norm.eval()
+    for parameter in copied.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return copied
 
 
 def accuracy(model: nn.Module, inputs: Batch, labels: Tensor, batch_size: int = 256) -> float:

@@ -15,7 +15,7 @@ from proxies.quantization.hessian import HessianOptions
 from proxies.quantization.layers import Batch, LayerShape, layer_shapes
 from proxies.quantization.statistics import Statistics, gather
 from proxies.quantization.uniform import WeightScheme
-from proxies.registry import load_proxy
+from proxies.registry import ExportedProxy, load_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def scorer(
             hessian=hessian, seed=seed,
         )  # fmt: skip
         return _of_statistics(name, found, gathered)
-    return _of_function(name, found, subject, batch, layers)
+    return _of_function(name, found, subject, batch, layers, targets)
 
 
 def _of_statistics(name: str, proxy: Any, statistics: Statistics) -> Scorer:
@@ -97,16 +97,20 @@ def _of_statistics(name: str, proxy: Any, statistics: Statistics) -> Scorer:
     )
 
 
-def _of_function(name: str, function: Any, model: nn.Module, batch: Batch, layers: Sequence[str] | None) -> Scorer:
+def _of_function(
+    name: str, function: Any, model: nn.Module, batch: Batch, layers: Sequence[str] | None, targets: Tensor | None
+) -> Scorer:
+    # a function of one's own takes three arguments; an exported file's takes labels too
+    labels = [] if targets is None or not isinstance(function, ExportedProxy) else [targets]
     shapes = layer_shapes(model, batch, layers)
     names = [shape.name for shape in shapes]
 
     def scores(configs: np.ndarray) -> np.ndarray:
         given = [dict(zip(names, map(int, row), strict=True)) for row in configs]
-        return np.array([float(function(model, bits, batch)) for bits in given], np.float64)
+        return np.array([float(function(model, bits, batch, *labels)) for bits in given], np.float64)
 
     def table(bits: Sequence[int]) -> np.ndarray:
-        terms: Mapping[str, Mapping[int, float]] = function.table(model, batch, tuple(bits), names)
+        terms: Mapping[str, Mapping[int, float]] = function.table(model, batch, tuple(bits), names, *labels)
         missing = [name for name in names if name not in terms]
         if missing:
             raise ProxyError(f"the table of proxy {name} lacks {', '.join(missing)}", "it must name every layer")
