@@ -1,0 +1,122 @@
+"""MQ-Bench-101's file: a pickle of {number: {"bit_cfg": "[...]", "acc": ...}}, read without executing anything.
+
+425 configurations of ResNet-18 on ImageNet, published as a release asset of lliai/EMQ-series (v1.0). Its 18 entries
+are ResNet-18's stem, its 16 block convolutions and its fc; the three downsampling convolutions take the bits of the
+second convolution of their block (entries 6, 10 and 14), which `expand` spells out for torchvision's 21 layers.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_spaces.emq.benchmark.errors import BenchmarkFileError
+from search_spaces.emq.benchmark.table import Table, make_table
+
+_BLOCKS = [f"layer{stage}.{block}" for stage in range(1, 5) for block in range(2)]
+RESNET18_ENTRIES = ("conv1", *(f"{block}.conv{number}" for block in _BLOCKS for number in (1, 2)), "fc")
+"""The 18 entries by the names that torchvision's ResNet-18 gives those layers."""
+RESNET18_GROUPS: Mapping[str, tuple[str, ...]] = {
+    name: (name, name.replace("conv2", "downsample.0"))
+    if name in ("layer2.0.conv2", "layer3.0.conv2", "layer4.0.conv2")
+    else (name,)
+    for name in RESNET18_ENTRIES
+}
+"""Entry to the layers that have its bits: for `proxies.quantization.expand` and `BitConfig.from_groups`."""
+_HINT = "MQ-Bench-101 is {number: {'bit_cfg': '[...]', 'acc': number}}, of plain types alone"
+_LONGEST = 64 * 2**20
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds dict, list, tuple, str, int, float, bool and None; whatever names a class or a function is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside of the file")
+
+
+def read_plain_pickle(path: Path) -> Any:
+    """The content of a pickle that consists of plain types; nothing in it is executed or imported.
+
+    Raises:
+        BenchmarkFileError: it cannot be read, is longer than 64 MiB, or asks for anything but plain types.
+    """
+    try:
+        if path.stat().st_size > _LONGEST:
+            raise BenchmarkFileError(f"{path} is longer than {_LONGEST} bytes", _HINT)
+        return _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+    except OSError as error:
+        raise BenchmarkFileError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
+    except BenchmarkFileError:
+        raise
+    # a crafted pickle makes the unpickler raise nearly anything: types that do not fit, lengths beyond memory
+    except (Exception, RecursionError, MemoryError) as error:
+        raise BenchmarkFileError(f"{path} is refused: {type(error).__name__}: {error}", _HINT) from error
+
+
+def read_mqbench101(path: Path) -> Table:
+    """The table of MQ-Bench-101's file: one accuracy a configuration; per cents become shares.
+
+    Raises:
+        BenchmarkFileError: the file is not so.
+    """
+    content = read_plain_pickle(path)
+    if not isinstance(content, dict) or not content:
+        raise BenchmarkFileError(f"{path} holds {type(content).__name__}, not a table of configurations", _HINT)
+    bits, accuracy = [], []
+    for key, entry in content.items():
+        if not isinstance(entry, dict) or not {"bit_cfg", "acc"} <= set(entry):
+            raise BenchmarkFileError(f"{path}, entry {key!r}: no 'bit_cfg' or no 'acc'", _HINT)
+        bits.append(_row(entry["bit_cfg"], f"{path}, entry {key!r}"))
+        accuracy.append(_number(entry["acc"], f"{path}, entry {key!r}"))
+    lengths = {len(row) for row in bits}
+    if len(lengths) > 1:
+        raise BenchmarkFileError(f"{path}: configurations of {sorted(lengths)} entries", "one network has one length")
+    n_layers = lengths.pop()
+    named = n_layers == len(RESNET18_ENTRIES)
+    table = np.array(bits, np.int64)
+    scale = 100.0 if max(accuracy) > 1 else 1.0
+    try:
+        return make_table(
+            network="resnet18" if named else path.stem,
+            layers=RESNET18_ENTRIES if named else tuple(f"entry{i}" for i in range(n_layers)),
+            choices=tuple(sorted(set(table.reshape(-1).tolist()))),
+            bits=table,
+            accuracy=np.array(accuracy)[:, None] / scale,
+            # BRECQ's rounding is learned
+            method=np.full(len(table), "adaround"),
+            activation_bits=8,
+            parameters=np.zeros(n_layers, np.int64),
+            macs=np.zeros(n_layers, np.int64),
+            float_accuracy=math.nan,
+            origin={"file": path.name, "format": "MQ-Bench-101"},
+        )
+    except ValueError as error:
+        raise BenchmarkFileError(f"{path}: {getattr(error, 'message', error)}", _HINT) from error
+
+
+def _row(value: Any, where: str) -> list[int]:
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise BenchmarkFileError(f"{where}: bits {value[:80]!r} are no list of numbers", _HINT) from error
+    whole = isinstance(value, list | tuple) and all(isinstance(b, int) and not isinstance(b, bool) for b in value)
+    if not whole or not value or not all(1 <= b <= 16 for b in value):
+        raise BenchmarkFileError(f"{where}: bits {str(value)[:80]} are no list of whole numbers from 1 to 16", _HINT)
+    return list(value)
+
+
+def _number(value: Any, where: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
+        raise BenchmarkFileError(f"{where}: accuracy {str(value)[:80]} is no number from 0 to 100", _HINT)
+    return float(value)
