@@ -204,7 +204,9 @@ class Search:
             EvoError: of the kind that fits; what was stored before it is safe, and `evo resume` goes on.
         """
         if self._path is None:
-            self._strategy(self._space())  # what is wrong with either should leave no folder behind
+            space = self._space()  # what is wrong with it, or with the strategy, should leave no folder behind
+            self._strategy(space)
+            space.namespace()
             self._path = self._create_folder()
         with RunLock(self._path) as lock:
             if not self._resumed:

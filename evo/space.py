@@ -446,6 +446,10 @@ class BaseSpace(Generic[G]):
         """One line for leaderboards."""
         return self.describe(genome).replace("\n", "; ")
 
+    def notes(self) -> Sequence[str]:
+        """What somebody who starts a run with these options should know beforehand, a sentence each."""
+        return ()
+
     def figures(self, run: RunReader) -> Iterable[Figure]:
         """Pictures for the report."""
         return ()
@@ -472,6 +476,11 @@ class BaseSpace(Generic[G]):
         """
         raise NotImplementedError(f"{type(self).__name__} refines nothing: its leaders are its results")
 
+    def refine_settings(self) -> type | None:
+        """The frozen dataclass whose fields are the settings of `refine`, its docstring saying what each means under
+        "Attributes:"; `evo refine SPACE --settings` prints them. None where the space has none, or does not say."""
+        return None
+
     def judge(self, modules: Sequence[Path], settings: Mapping[str, Any], work: Preparation) -> Judgement:
         """Exported modules beside tuned baselines, on held-out work. Called by `evo judge`; not every space has it.
 
@@ -481,6 +490,19 @@ class BaseSpace(Generic[G]):
             work: where its files go (content-addressed: what is there is not done again), workers, progress.
         """
         raise NotImplementedError(f"{type(self).__name__} judges nothing")
+
+    def allocate(
+        self, settings: Mapping[str, Any], folder: Path, progress: Callable[[int, int, str], None]
+    ) -> Judgement:
+        """What the space's results are for, applied to a user's own model (`emq`: bits of each layer under a budget).
+        Called by `evo allocate`; not every space has it.
+
+        Args:
+            settings: of the space's own; it raises ConfigError for those it does not know.
+            folder: for files that the result refers to.
+            progress: `progress(done, total, what)`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} allocates nothing")
 
 
 def decode_genome(space: SearchSpace[Any], value: Json, load: Callable[[int], Json]) -> Any:

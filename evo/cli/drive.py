@@ -14,6 +14,7 @@ import click
 
 from evo.cli.live import View, make_view
 from evo.cli.main import INTERRUPTED
+from evo.cli.options import echo_notes
 from evo.errors import EvoError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def drive(search: Search, quiet: bool = False, as_json: bool = False) -> int:
     from evo.registry import build_space
 
     space = build_space(search.config.space, search.config.options)
+    echo_notes(space)
     objectives = [{"name": o.name, "direction": o.direction, "cost": o.cost} for o in space.objectives]
     source = str(folder_of(search) or Path(search.config.runs_dir) / (search.config.name or ""))
     view = make_view(objectives, source=source, quiet=quiet or as_json, stderr=as_json)

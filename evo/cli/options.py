@@ -38,6 +38,12 @@ def set_option(function: F) -> F:
     )(function)
 
 
+def echo_notes(space: Any) -> None:
+    """What a space has to say of its options, on stderr; spaces that derive from nothing of ours may have no word."""
+    for note in getattr(space, "notes", tuple)():
+        click.echo(click.style("note: ", fg="yellow") + note, err=True)
+
+
 def plain_json(value: Any) -> Any:
     """A value that strict JSON can hold: tuples as lists, bytes as hex, "inf", "-inf" and "nan" as text."""
     if isinstance(value, float) and not math.isfinite(value):

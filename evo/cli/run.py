@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evo.cli.options import echo_json, json_option, set_option
+from evo.cli.options import echo_json, echo_notes, json_option, set_option
 
 if TYPE_CHECKING:
     from evo.config import Config
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option("--budget", multiple=True, help="2h, 20m, 5000evals, 20000proposals; several are joined by commas.")
 @click.option("--runs-dir", envvar="EVO_RUNS_DIR", help="Folder that the run lands in [$EVO_RUNS_DIR, or runs].")
 @click.option("--print-config", is_flag=True, help="Print the resolved configuration and leave.")
-@click.option("--dry-run", is_flag=True, help="Check everything, propose a few candidates, write nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything, tasks and data too, propose a few candidates, write nothing."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No live view; print the run's path at the end.")
 @json_option
 def command(
@@ -83,6 +85,8 @@ def _dry_run(config: Config, as_json: bool) -> None:
     from evo.strategies import build_strategy
 
     space = build_space(config.space, config.options)
+    space.namespace()  # what values depend on is looked up for it: tasks, data, backend
+    echo_notes(space)
     strategy = build_strategy(config.strategy.name, space, config.strategy.options)
     proposals = [p for p in strategy.ask(0, 3, Streams(config.seed)) if isinstance(p, Breed)]
     facts: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from evo.cli.options import echo_json, json_option, set_option
+from evo.cli.options import echo_json, echo_notes, json_option, set_option
 
 
 @click.command("validate")
@@ -13,7 +13,7 @@ from evo.cli.options import echo_json, json_option, set_option
 @set_option
 @json_option
 def command(source: str | None, schema: bool, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check a configuration, the options of its space and of its strategy; write nothing."""
+    """Check a configuration, the options of its space and of its strategy, tasks and data; write nothing."""
     if schema:
         from evo.config import json_schema
 
@@ -27,6 +27,8 @@ def command(source: str | None, schema: bool, overrides: tuple[str, ...], as_jso
 
     config = load_config(source, overrides)
     space = build_space(config.space, config.options)
+    space.namespace()  # what values depend on is looked up for it: tasks, data, backend
+    echo_notes(space)
     build_strategy(config.strategy.name, space, config.strategy.options)
     if as_json:
         echo_json({"valid": True, "config": config.model_dump(mode="json")})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evo.errors import ConfigError
 from evo.program import Mutator, Program, canonical, simplify
 from evo.space import (
     BaseSpace,
@@ -105,12 +106,24 @@ class Lion(BaseSpace[Program]):
         from search_spaces.lion.evaluator import course_digest, numeric_backend
         from search_spaces.lion.probe import VERSION
 
+        self._check_backend()
         return {
             "tasks": "+".join(self.options.tasks),
             "course": course_digest(self.options),
             "probe": str(VERSION),
             "backend": numeric_backend(self.options.backend),
         }
+
+    def _check_backend(self) -> None:
+        """Raise ConfigError where the backend that was asked for is not there."""
+        from kernels.dispatch import choose
+        from kernels.errors import KernelError
+
+        try:
+            choose(self.options.backend)
+        except KernelError as error:
+            where = "options.backend: " if self.options.backend is not None else ""
+            raise ConfigError(f"{where}{error.message}", error.hint) from error
 
     # Evaluation.
 
@@ -163,6 +176,19 @@ class Lion(BaseSpace[Program]):
         return judge(modules, settings, work)
 
     # For people.
+
+    def notes(self) -> Sequence[str]:
+        """Where a seed calls what mutation does not draw."""
+        drawn = set(DRAWN[self.options.operators])
+        found = []
+        for name in self.options.seeds:
+            others = sorted({step.operator for step in SEEDS[name]().instructions} - drawn)
+            if others:
+                found.append(
+                    f"the seed {name} calls {', '.join(others)}, which mutation does not draw with options.operators "
+                    f"{self.options.operators}: children inherit it and can lose it; operators=matrix draws it too"
+                )
+        return found
 
     def describe(self, genome: Program) -> str:
         return described(genome)

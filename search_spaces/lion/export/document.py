@@ -138,14 +138,23 @@ def _lr_text(rule: Rule) -> str:
     if not rate.found:
         scale = "the rule's own scale is built in, so 1.0 is the rule as found, and 0.001 a thousandth of it"
     start = f"`lr` scales the update; {scale}. The update is multiplied by the peak of `lr`, and a schedule acts where "
-    return start + _fraction_text("the rule reads")
+    return (
+        start + _fraction_text("the rule reads") + " Warning: what it does there need not shrink the steps, so a "
+        "scheduler that brings `lr` to zero may leave the weights moving; constructing it says so, too."
+    )
+
+
+def anneals(rule: Rule) -> bool:
+    """Whether the update is multiplied by the current rate, so that a schedule that falls makes it vanish."""
+    return rule.rate.follows or not rule.rate.fraction
 
 
 def _fraction_text(start: str) -> str:
     return (
         f"{start} the schedule's fraction, `lr` / its peak. The peak is `peak_lr`; where that is None, it is the "
         "group's `max_lr` (set by OneCycleLR), else its `initial_lr` (set by other schedulers; of CyclicLR it is the "
-        "low end, so give `peak_lr`), else the `lr` at construction."
+        "low end, so give `peak_lr`), else the `lr` at construction. The search never saw a fraction above 1: an `lr` "
+        "above the peak may make the rule explode."
     )
 
 

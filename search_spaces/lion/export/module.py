@@ -8,8 +8,8 @@ from string import Template
 from typing import Any
 
 from evo.program import Program
-from search_spaces.lion.export import template
-from search_spaces.lion.export.document import about, arguments, found_text, legend, origin_text
+from search_spaces.lion.export import selftest, template
+from search_spaces.lion.export.document import about, anneals, arguments, found_text, legend, origin_text
 from search_spaces.lion.export.helpers import HELPERS, needed
 from search_spaces.lion.export.rule import Rule, rule_of, signature
 
@@ -56,6 +56,7 @@ def source(program: Program, origin: Mapping[str, Any]) -> str:
         "names": _tuple([name for name, _ in _numbers(rule)]),
         "lr": repr(rule.rate.default),
         "generator": ", or where it yields its shares" if rule.sums else "",
+        "self_test": selftest.source(program, rule.rate.scheduled),
         **_class_fields(rule),
         **_state_fields(rule),
     }
@@ -132,6 +133,10 @@ def _peak_check() -> str:
         '            raise ValueError("lr is 0 at the start: give peak_lr, of which the rule reads a fraction")\n'
         '        if group["peak_lr"] is not None and not group["peak_lr"] > 0.0:\n'
         "            raise ValueError(f\"peak_lr is {group['peak_lr']}: it must be positive\")\n"
+        '        if group["peak_lr"] is not None and lr > group["peak_lr"]:\n'
+        "            warnings.warn(\n"
+        '                "lr is above peak_lr: the rule reads a fraction above 1, never searched", stacklevel=3\n'
+        "            )\n"
     )
 
 
@@ -151,6 +156,13 @@ def _warnings(rule: Rule) -> str:
             "            stacklevel=2,\n"
             "        )\n"
         )
+    if not anneals(rule):
+        text += (
+            "        warnings.warn(\n"
+            '            "Discovered reads the schedule inside the rule: steps need not shrink where lr falls",\n'
+            "            stacklevel=2,\n"
+            "        )\n"
+        )
     if not rule.rate.found:
         text += (
             "        if lr < 0.01:\n"
@@ -163,9 +175,7 @@ def _warnings(rule: Rule) -> str:
 
 
 def _imports(rule: Rule) -> str:
-    lines = ["import math"]
-    if rule.sums or not rule.rate.found:
-        lines.append("import warnings")
+    lines = ["import math", "import warnings"]
     names = ["Callable", *(["Generator"] if rule.sums else []), "Iterable"]
     lines.append(f"from collections.abc import {', '.join(names)}")
     lines.append("from typing import Any, TypeVar" if rule.sums else "from typing import Any")

@@ -9,6 +9,10 @@ becomes that number's default. In the order of preference:
 2. The update has a constant factor: it is the learning rate. If something reads `lr`, the update is multiplied by the
    rate's peak, not by its current value, which the program would not do; else schedulers shall work all the same.
 3. There is no such factor: as 2, with a rate of 1 multiplied on.
+
+A step at some `lr` is to the bit that of the program at the fraction lr / peak. Where lr was computed as peak *
+fraction, that quotient is the fraction again within the last bit: several fractions have the same product, so none can
+be told from it.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ $defaults            "foreach": foreach,
             "capturable": capturable,
             "differentiable": differentiable,
         }
-$warning        super().__init__(params, defaults)
-
+        super().__init__(params, defaults)
+$warning
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in torch; its options are checked like the arguments.
 
@@ -109,6 +109,8 @@ $step
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for options that make no sense."""
         lr = group["lr"]
+        if not hasattr(lr, "__float__"):
+            raise ValueError(f"lr is {lr!r}, of type {type(lr).__name__}: it must be a number or a tensor")
         if isinstance(lr, Tensor) and lr.ndim:
             raise ValueError(f"lr has the shape {tuple(lr.shape)}: it must be a number or a tensor without dimensions")
         if not lr >= 0.0:
@@ -162,7 +164,7 @@ $decay        if foreach:
             torch._foreach_sub_(weights, updates)
         else:
             weights[0].sub_(updates[0])
-$keep'''
+$keep$self_test'''
 
 STEP = """\
             for group in self.param_groups:

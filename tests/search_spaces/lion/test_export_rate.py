@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
 
@@ -216,3 +219,39 @@ def test_a_literal_is_not_taken_for_the_statement_of_its_number() -> None:
     flow = Flow((*statements, Statement("update", "mul", (2, 2))), {"update": 3})
     assert nonnegative(flow) == {3}
     assert flow.uses(1) == [(2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "warned", "above"),
+    [
+        ("a = exp2(lr)\nx = mul(g, a)\nupdate = mul(x, 0.03)", True, True),
+        ("r = mul(lr, 0.02)\nx = min(g, lr)\nupdate = mul(x, r)", False, True),
+        ("r = mul(lr, 0.02)\nx = sign(g)\nupdate = mul(x, r)", False, False),
+        ("x = sign(g)\nupdate = mul(x, 0.03)", False, False),
+    ],
+)
+def test_a_rule_that_reads_the_schedule_inside_says_what_schedulers_do_to_it(
+    text: str, warned: bool, above: bool
+) -> None:
+    """(steps need not shrink with lr: a warning when it is built; fractions above 1: in the docstring)."""
+    module = module_of(Program.parse(text))
+    parameter = torch.nn.Parameter(torch.ones(2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module.Discovered([parameter])
+    assert ["need not shrink" in str(one.message) for one in caught] == [True] * warned
+    doc = " ".join(module.Discovered.__doc__.split())
+    assert ("need not shrink the steps" in doc) == warned
+    assert ("never saw a fraction above 1" in doc) == above
+    if above:
+        with pytest.warns(UserWarning, match="above peak_lr"):
+            module.Discovered([parameter], lr=0.02, peak_lr=0.01)
+
+
+@pytest.mark.parametrize("text", ["x = sign(g)\nupdate = sin(x)", "r = mul(lr, 0.02)\nupdate = mul(g, r)"])
+def test_a_rate_that_is_no_number_is_refused_in_words(text: str) -> None:
+    module = module_of(Program.parse(text))
+    for wrong in ("1e-3", None, [0.1]):
+        with pytest.raises(ValueError, match="it must be a number or a tensor"):
+            module.Discovered([torch.nn.Parameter(torch.ones(2))], lr=wrong)
+    module.Discovered([torch.nn.Parameter(torch.ones(2))], lr=np.float32(0.1))
