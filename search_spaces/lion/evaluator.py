@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from evo.errors import EvaluatorError
 from evo.program import Lowered, Program, lower, simplify
 from evo.space import Observation, Request
 from kernels.programs import OPCODES
@@ -62,7 +63,11 @@ def course(options: LionOptions, task: str, steps: int) -> Course:
 
 def references(options: LionOptions) -> dict[str, dict[str, float]]:
     """By rung and task: the validation loss that the AdamW seed program, with the constants it is born with, has at the
-    end of the course, in the mean over three seeds that no search uses. It divides every loss of that task."""
+    end of the course, in the mean over three seeds that no search uses. It divides every loss of that task.
+
+    Raises:
+        EvaluatorError: it diverges, or a task's loss is NaN.
+    """
     program = Programs([lowered(adamw())], options.backend)
     found: dict[str, dict[str, float]] = {}
     with one_thread():
@@ -73,6 +78,11 @@ def references(options: LionOptions) -> dict[str, dict[str, float]]:
             for name, given in by_task.items():
                 task = load(name)
                 losses = [float(train(task, program, seed, given).loss[0]) for seed in REFERENCE_SEEDS]
+                if not all(map(math.isfinite, losses)):
+                    raise EvaluatorError(
+                        f"the AdamW seed program has no finite loss on the task {name}: nothing can be related to it",
+                        "a task of your own? its loss must be finite, and stay below three times its `chance`",
+                    )
                 found.setdefault(rung, {})[name] = math.fsum(losses) / len(losses)
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,15 +18,15 @@ import numpy as np
 import xxhash
 
 from evo.errors import DamagedRunError, EvaluatorError
-from evo.program import Lowered, Program, canonical
+from evo.program import Lowered
 from evo.seeds import MASK63
-from search_spaces.lion.evaluator import course, lowered, numeric_backend, one_thread
-from search_spaces.lion.language import LION
+from search_spaces.lion.evaluator import course, numeric_backend, one_thread
 from search_spaces.lion.options import LionOptions
 from search_spaces.lion.refine.paired import Assess
+from search_spaces.lion.refine.subjects import AdamWSetting, Subject, form_of, in_words, name_of, optimizers
 from search_spaces.lion.tasks import load
 from search_spaces.lion.tasks.base import Task
-from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, Programs, train
+from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, train
 
 VERSION = 1
 """Of a kept loss: raise it when the same training would give another one."""
@@ -38,6 +38,7 @@ ITEM = 2e8
 items at work."""
 ROUND_S = 10.0
 """Seconds after which results should be on disk."""
+CHECK_TASK = "a task of your own? its loss must be finite, and fall from its `chance` under some learning rate"
 FLOOR = 1e-12
 """The smallest loss that a logarithm is taken of."""
 
@@ -50,12 +51,12 @@ class Trial(NamedTuple):
 
 
 class Item(NamedTuple):
-    """What a worker gets: programs to train together."""
+    """What a worker gets: programs to train together, or settings of AdamW (never both)."""
 
     task: str
     course: Course
     seed: int
-    programs: tuple[Lowered, ...]
+    programs: tuple[Lowered | AdamWSetting, ...]
     backend: str | None
 
 
@@ -74,7 +75,7 @@ def _task(name: str) -> Task:
 def train_item(item: Item) -> list[float]:
     """Final validation losses of an item's programs, +inf where one diverged."""
     with one_thread():
-        trained = train(_task(item.task), Programs(list(item.programs), item.backend), item.seed, item.course)
+        trained = train(_task(item.task), optimizers(item.programs, item.backend), item.seed, item.course)
     return [float(loss) for loss in trained.loss]
 
 
@@ -127,8 +128,8 @@ class Assessor:
         progress: `progress(done, total, what)`.
 
     Attributes:
-        reference: the program whose loss on a task, under the same seed, is the unit. It shifts all programs alike, so
-            that no choice depends on it.
+        reference: the optimizer whose loss on a task, under the same seed, is the unit. It shifts all alike, so that no
+            choice depends on it.
         stage: what is going on, for `progress`.
         trained: how many trainings this object had to do; the others were known.
     """
@@ -146,14 +147,14 @@ class Assessor:
         self._progress = progress
         self._backend = numeric_backend(options.backend)
         self._round = 4
-        self.reference: Program | None = None
+        self.reference: Subject | None = None
         self.stage = ""
         self.trained = 0
 
-    def logs(self, programs: Sequence[Program], trials: Sequence[Trial], seeds: Sequence[int]) -> np.ndarray:
+    def logs(self, programs: Sequence[Subject], trials: Sequence[Trial], seeds: Sequence[int]) -> np.ndarray:
         """log(final validation loss), (n_programs, n_trials, n_seeds) float64; +inf where it diverged."""
-        names = [canonical(LION, program) for program in programs]
-        distinct: dict[bytes, Program] = {}
+        names = [name_of(program) for program in programs]
+        distinct: dict[bytes, Subject] = {}
         for name, program in zip(names, programs, strict=True):
             distinct.setdefault(name, program)
         runs = [(trial, course(self._options, trial.task, self._options.steps * trial.stretch)) for trial in trials]
@@ -171,22 +172,31 @@ class Assessor:
         ).reshape(len(programs), len(trials), len(seeds))
         return np.log(np.maximum(found, FLOOR))
 
-    def relative(self, programs: Sequence[Program], trials: Sequence[Trial], seeds: Sequence[int]) -> np.ndarray:
+    def relative(self, programs: Sequence[Subject], trials: Sequence[Trial], seeds: Sequence[int]) -> np.ndarray:
         """As `Assess`, for these trials.
 
         Raises:
             EvaluatorError: no reference was set, or it diverges.
         """
         if self.reference is None:
-            raise EvaluatorError("losses cannot be related: no reference program was set")
+            raise EvaluatorError("losses cannot be related: no reference was set")
         logs = self.logs([*programs, self.reference], trials, seeds)
         reference = logs[-1]
         if not np.isfinite(reference).all():
             lost = ", ".join(
                 trial.task for trial, row in zip(trials, reference, strict=True) if not np.isfinite(row).all()
             )
-            raise EvaluatorError(f"the reference (AdamW, tuned) diverges on {lost}", "a task of your own? check it")
+            raise EvaluatorError(f"the reference, {in_words(self.reference)}, diverges on {lost}", CHECK_TASK)
         return np.asarray(logs[:-1] - reference)
+
+    def identity(self, trials: Sequence[Trial]) -> str:
+        """Digest of all that losses on these trials depend on beside the optimizer and the seed: the tasks' data and
+        code, their courses, the numeric backend."""
+        parts = [f"{VERSION}/{CHECK_EVERY}/{LIMIT}/{self._backend}"]
+        for trial in trials:
+            given = course(self._options, trial.task, self._options.steps * trial.stretch)
+            parts.append(f"{trial.task}/{_digest(trial.task)}/{given}")
+        return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
     def on(self, trials: Sequence[Trial]) -> Assess:
         """`relative` on fixed trials."""
@@ -198,7 +208,7 @@ class Assessor:
 
     def _missing(
         self,
-        distinct: dict[bytes, Program],
+        distinct: dict[bytes, Subject],
         runs: Sequence[tuple[Trial, Course]],
         seeds: Sequence[int],
         keys: dict[tuple[bytes, Trial, int], bytes],
@@ -206,18 +216,16 @@ class Assessor:
         """What must be trained as items, the dearest first (what is left at a round's end is then small), and the keys
         of their results."""
         made: list[tuple[float, Item, list[bytes]]] = []
-        forms: dict[bytes, Lowered] = {}
+        forms: dict[bytes, Lowered | AdamWSetting] = {}
         for trial, given in runs:
             for seed in dict.fromkeys(seeds):
-                wanted = [name for name in distinct if self._losses.get(keys[name, trial, seed]) is None]
+                missing = [name for name in distinct if self._losses.get(keys[name, trial, seed]) is None]
                 each = float(_task(trial.task).segments[-1]) * given.steps
                 size = max(1, min(BLOCK, int(ITEM / each)))
-                parts = -(-len(wanted) // size)
-                for number in range(parts):
-                    part = wanted[number::parts]
+                for part in _parts(missing, distinct, size):
                     for name in part:
                         if name not in forms:
-                            forms[name] = lowered(distinct[name])
+                            forms[name] = form_of(distinct[name])
                     item = Item(trial.task, given, seed, tuple(forms[name] for name in part), self._options.backend)
                     made.append((each * len(part), item, [keys[name, trial, seed] for name in part]))
         made.sort(key=lambda entry: -entry[0])
@@ -246,6 +254,14 @@ class Assessor:
                 self._round = max(2, self._round // 2)
         if items:
             self._progress(done, len(items), self.stage)
+
+
+def _parts(names: Sequence[bytes], subjects: Mapping[bytes, Subject], size: int) -> Iterator[list[bytes]]:
+    """Names in parts of at most `size` that can be trained together."""
+    for known in (False, True):
+        kind = [name for name in names if isinstance(subjects[name], AdamWSetting) is known]
+        count = -(-len(kind) // size)
+        yield from (kind[number::count] for number in range(count))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Pictures of a refinement for the report: the course of the search on unseen tasks, the funnel, the result."""
+"""Pictures of a refinement for the report: the result, the funnel, the course of the search on tasks that judge it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from html import escape
 from typing import Any
 
 from evo.space import Figure
+
+META = "meta-validation"
 
 SEARCH, UNSEEN = "#7f7f7f", "#1b6ca8"
 
@@ -20,40 +22,66 @@ def figures(result: Mapping[str, Any]) -> Iterator[Figure]:
     yield Figure(
         f"Refined, from candidate #{result['candidate']}",
         f"<ol>{steps}</ol>{_table(table['headers'], table['rows'])}<pre>{escape(result['source'])}</pre>",
-        f"{table['title'][:1].upper()}{table['title'][1:]}. Below 1 is better than AdamW, which "
-        "was tuned by the same means.",
+        f"{table['title'][:1].upper()}{table['title'][1:]}, paired by seed. Below 1 is better than the first row. "
+        "What stands as found keeps the rate of the search's short courses, which longer ones may not bear.",
     )
     yield Figure(
         "The funnel",
         _funnel(evidence),
-        "Loss relative to tuned AdamW (geometric mean over tasks, 95 % interval over seeds), each program with its "
-        "overall rate tuned alike. The choice is by the last column, never by search fitness; whoever has no value in "
-        "a column did not go that far.",
+        f"Loss relative to {_unit(evidence)} (geometric mean over tasks; in brackets the 95 % t interval over seeds, "
+        "paired). Each program stands with its overall rate tuned, by the factor in the third column, each baseline "
+        "with its own. The choice is by the last column, never by search fitness; whoever has no value in a column "
+        "did not go that far." + _seen(evidence),
     )
     curve = evidence.get("curve")
     if curve:
-        yield Figure("Meta-overfitting", _curve(curve, int(result["proposals"])), curve["sentence"])
+        title = "Meta-overfitting" if _judged(curve) == META else "The course of the search, trained longer"
+        drawn = _curve(curve, int(result["proposals"]), _unit(evidence))
+        bars = " Bars are 95 % t intervals over seeds." if any(_bounded(point) for point in curve["points"]) else ""
+        yield Figure(title, drawn, f"{curve['sentence']}{bars}")
 
 
-def _curve(curve: Mapping[str, Any], proposals_made: int) -> str:
-    """Both curves against proposals: the search's fitness to its end, and meta-validation with its interval."""
+def _judged(curve: Mapping[str, Any]) -> str:
+    """What the curve's means are called."""
+    return str(curve.get("judged", META))
+
+
+def _unit(evidence: Mapping[str, Any]) -> str:
+    """What all losses of the funnel and the curve are relative to: its first line."""
+    return str(evidence["funnel"]["lines"][0]["name"])
+
+
+def _seen(evidence: Mapping[str, Any]) -> str:
+    seen = evidence.get("seen") or ()
+    return f" A rehearsal: {', '.join(seen)} are the search's own tasks." if seen else ""
+
+
+def _bounded(found: Mapping[str, Any]) -> bool:
+    """Whether a mean has an interval: one seed gives none."""
+    return math.isfinite(float(found["low"])) and math.isfinite(float(found["high"]))
+
+
+def _curve(curve: Mapping[str, Any], proposals_made: int, unit: str) -> str:
+    """Both curves against proposals: the search's fitness to its end, and what judges it with its interval."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     points = curve["points"]
     proposals = [point["candidate"] for point in points]
     means, lows, highs = ([_ratio(point[key]) for point in points] for key in ("mean", "low", "high"))
+    judged = _judged(curve)
+    name = f"{judged} on unseen tasks (right)" if judged == META else f"{judged} (right)"
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     figure.add_trace(
         go.Scatter(
             x=[*proposals, proposals_made], y=[_finite(point["search"]) for point in [*points, points[-1]]],
-            name="search fitness (left)",
+            name="search fitness, mean over all its evaluations (left)",
             mode="lines+markers", line={"color": SEARCH, "dash": "dot", "shape": "hv"},
         )
     )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=proposals, y=means, name="meta-validation on unseen tasks (right)", mode="lines+markers",
+            x=proposals, y=means, name=name, mode="lines+markers",
             line={"color": UNSEEN},
             error_y={
                 "type": "data", "symmetric": False, "thickness": 1,
@@ -64,10 +92,10 @@ def _curve(curve: Mapping[str, Any], proposals_made: int) -> str:
         secondary_y=True,
     )  # fmt: skip
     best = points[curve["best"]]
-    figure.add_vline(x=best["candidate"], line_dash="dash", line_color=UNSEEN, annotation_text="best")
-    figure.update_xaxes(title_text="proposals")
-    figure.update_yaxes(title_text="loss / seed program's", secondary_y=False)
-    figure.update_yaxes(title_text="loss / tuned AdamW's", secondary_y=True, showgrid=False)
+    figure.add_vline(x=best["candidate"], line_dash="dash", line_color=UNSEEN, annotation_text=f"best by {judged}")
+    figure.update_xaxes(title_text="proposals of the search")
+    figure.update_yaxes(title_text="fitness: loss / AdamW seed program's", secondary_y=False)
+    figure.update_yaxes(title_text=f"loss / {unit}", secondary_y=True, showgrid=False)
     figure.update_layout(
         height=400, margin={"l": 60, "r": 60, "t": 30, "b": 40}, legend={"orientation": "h", "y": -0.2}
     )
@@ -92,7 +120,8 @@ def _funnel(evidence: Mapping[str, Any]) -> str:
     ]
     tasks = evidence["tasks"]
     headers = [
-        "", "search fitness", "rate x", ", ".join(tasks["selection"]), ", ".join(tasks["final"]), "all of these",
+        "", "search fitness", "rate x (tuned)", ", ".join(tasks["selection"]), ", ".join(tasks["final"]),
+        "all of these",
     ]  # fmt: skip
     return _table(headers, rows)
 
@@ -102,6 +131,8 @@ def _cell(found: Mapping[str, Any] | None) -> str:
         return ""
     if not math.isfinite(float(found["mean"])):
         return "diverged"
+    if not _bounded(found):
+        return f"{_words(found['mean'])} (one seed)"
     return f"{_words(found['mean'])} ({_words(found['low'])} to {_words(found['high'])})"
 
 

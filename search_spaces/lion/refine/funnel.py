@@ -6,26 +6,28 @@ is chosen. The choice is by meta-validation, the mean of log(loss / reference) o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
 
+from evo.errors import EvaluatorError
 from evo.program import Program, canonical
-from evo.report.intervals import bootstrap
 from evo.space import Candidate
-from search_spaces.lion import programs
 from search_spaces.lion.language import LION
-from search_spaces.lion.refine.assess import Assessor, Trial
+from search_spaces.lion.refine import grids
+from search_spaces.lion.refine.assess import CHECK_TASK, Assessor, Trial
 from search_spaces.lion.refine.options import RefineOptions
+from search_spaces.lion.refine.paired import interval
 from search_spaces.lion.refine.rate import rescaled
+from search_spaces.lion.refine.subjects import Subject
 
-ADAMW = "AdamW, tuned"
-LION_NAME = "Lion, tuned"
-RATES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-DECAYS = (0.01, 0.1)
+TUNED = " (rate, decay tuned)"
+ADAMW = f"AdamW{TUNED}"
+"""The unit of all losses of a refinement."""
+REACH = 3.0
+"""The largest |k| of a rate 4^k that a program is tried with."""
 
 Seeds = Callable[[str, int], list[int]]
 """Seeds of a purpose: purpose and how many."""
@@ -38,7 +40,8 @@ class Contender:
     Attributes:
         name: for people.
         candidate: the leader's id; None for a baseline.
-        found: the program as the search found it (a baseline: as it was tuned).
+        found: the program as the search found it, its rate for the search's short courses (a baseline: as it was
+            tuned).
         program: `found` with its overall rate tuned.
         scale: the exponent k of the rate, 4^k; 0 for a baseline, whose learning rate was tuned itself.
         search: fitness as the search knew it; None for a baseline.
@@ -48,8 +51,8 @@ class Contender:
 
     name: str
     candidate: int | None
-    found: Program
-    program: Program
+    found: Subject
+    program: Subject
     scale: float = 0.0
     search: float | None = None
     selection: np.ndarray | None = None
@@ -57,28 +60,51 @@ class Contender:
 
     @property
     def score(self) -> float:
-        """Meta-validation: the mean over all tasks judged so far, each with the mean of its seeds; lower is better, and
-        tuned AdamW has 0."""
+        """The mean over all tasks judged so far, each with the mean of its seeds: meta-validation, where the search saw
+        none of them. Lower is better, and the unit (`ADAMW`) has 0."""
         judged = [part.mean(axis=1) for part in (self.selection, self.final) if part is not None]
         return float(np.concatenate(judged).mean())
 
 
-def baselines(assessor: Assessor, trials: Sequence[Trial], seeds: Sequence[int]) -> list[Contender]:
-    """AdamW (the seed program) and Lion as released, with learning rate and weight decay tuned on the given tasks: one
-    setting for all of them, of the best mean log loss. AdamW's becomes the assessor's reference."""
-    families = {
-        ADAMW: [programs.adamw(1e-3 * rate, decay) for rate, decay in product(RATES, DECAYS)],
-        LION_NAME: [programs.lion(1e-4 * rate, 10 * decay) for rate, decay in product(RATES, DECAYS)],
-    }
-    everything = [program for family in families.values() for program in family]
-    scores = assessor.logs(everything, trials, seeds).mean(axis=(1, 2))
-    found, start = [], 0
-    for name, family in families.items():
-        best = family[int(np.argmin(scores[start : start + len(family)]))]
-        found.append(Contender(name, None, best, best))
-        start += len(family)
-    assessor.reference = found[0].program
-    return found
+def baselines(
+    assessor: Assessor, trials: Sequence[Trial], seeds: Sequence[int], further: Sequence[int], known: Sequence[str]
+) -> tuple[list[Contender], list[dict[str, Any]]]:
+    """AdamW, Lion and the programs that the search began with, rate and decay of each tuned on the given tasks (see
+    `grids`): one setting for all of them, of the best mean log loss. AdamW's becomes the assessor's reference. Also a
+    record of each, JSON.
+
+    Args:
+        seeds: that all points of the grids are judged on.
+        further: on which the best few are judged as well.
+        known: names of the search's seed programs.
+
+    Raises:
+        EvaluatorError: AdamW diverges on some task whatever its rate.
+    """
+
+    def score(subjects: Sequence[Subject], shortlisted: bool) -> np.ndarray:
+        logs = assessor.logs(subjects, trials, [*seeds, *further] if shortlisted else seeds)
+        return np.asarray(logs.mean(axis=(1, 2)))
+
+    families = grids.families(known)
+    found = grids.tuned(families, score)
+    if found[0].subject is None:
+        raise EvaluatorError(_why_none(assessor, families[0], trials, seeds), CHECK_TASK)
+    assessor.reference = found[0].subject
+    records = [{"name": item.family + TUNED, **item.record} for item in found]
+    contenders = [
+        Contender(item.family + TUNED, None, item.subject, item.subject) for item in found if item.subject is not None
+    ]
+    return contenders, records
+
+
+def _why_none(assessor: Assessor, family: grids.Family, trials: Sequence[Trial], seeds: Sequence[int]) -> str:
+    """Which tasks no setting of a family bears."""
+    subjects = [family.make(rate, decay) for rate in family.rates for decay in family.decays]
+    finite = np.isfinite(assessor.logs(subjects, trials, seeds)).all(axis=2).any(axis=0)
+    lost = [trial.task for trial, sound in zip(trials, finite.tolist(), strict=True) if not sound]
+    where = ", ".join(lost) if lost else "one or another of " + ", ".join(trial.task for trial in trials)
+    return f"{family.name} has no finite loss on {where}, whatever its rate: nothing can be compared there"
 
 
 def elites(
@@ -107,25 +133,40 @@ def with_rates(
     assessor: Assessor, found: Sequence[Candidate[Program]], trials: Sequence[Trial], settings: RefineOptions,
     seeds: Sequence[int],
 ) -> list[Contender]:  # fmt: skip
-    """Each candidate with the rate, of `settings.scales`, that has the best mean log loss."""
-    variants = [rescaled(candidate.genome, 4.0**k) for candidate in found for k in settings.scales]
-    scores = assessor.relative(variants, trials, seeds).mean(axis=(1, 2)).reshape(len(found), len(settings.scales))
+    """Each candidate with the rate that has the best mean log loss: of `settings.scales`, and beyond them while the
+    best lies at an end, as far as `REACH`. Where all diverge it stays as it was found.
+    """
+    scores: list[dict[float, float]] = [{} for _ in found]
+    wanted = [(row, k) for row in range(len(found)) for k in settings.scales]
+    while wanted:
+        variants = [rescaled(found[row].genome, 4.0**k) for row, k in wanted]
+        values = assessor.relative(variants, trials, seeds).mean(axis=(1, 2)).tolist()
+        for (row, k), value in zip(wanted, values, strict=True):
+            scores[row][k] = value
+        beyond = [(row, _beyond(scores[row])) for row in range(len(found))]
+        wanted = [(row, k) for row, k in beyond if k is not None]
     chosen = []
-    for row, candidate in enumerate(found):
-        # where all diverge, the program as it was found
-        best = int(np.argmin(scores[row])) if np.isfinite(scores[row]).any() else settings.scales.index(0.0)
-        program = variants[row * len(settings.scales) + best]
-        chosen.append(
-            Contender(
-                f"candidate {candidate.id}",
-                candidate.id,
-                candidate.genome,
-                program,
-                settings.scales[best],
-                float(candidate.values[0]),
-            )
-        )
+    for tried, candidate in zip(scores, found, strict=True):
+        best = min(tried, key=lambda k: (tried[k], abs(k), k)) if np.isfinite(list(tried.values())).any() else 0.0
+        program = rescaled(candidate.genome, 4.0**best)
+        name = f"candidate {candidate.id}"
+        chosen.append(Contender(name, candidate.id, candidate.genome, program, best, float(candidate.values[0])))
     return chosen
+
+
+def _beyond(tried: Mapping[float, float]) -> float | None:
+    """The next exponent to try: beyond the end that the best lies at, or downwards where all diverge."""
+    order = sorted(tried)
+    if len(order) < 2:
+        return None
+    best = min(order, key=lambda k: (tried[k], abs(k), k))
+    if not np.isfinite(tried[best]) or best == order[0]:
+        following = 2.0 * order[0] - order[1]
+    elif best == order[-1]:
+        following = 2.0 * order[-1] - order[-2]
+    else:
+        return None
+    return following if abs(following) <= REACH else None
 
 
 def distinct(contenders: Sequence[Candidate[Program]]) -> list[Candidate[Program]]:
@@ -168,15 +209,6 @@ def ranking(judged: Sequence[Contender]) -> list[Contender]:
         (contender for contender in judged if contender.candidate is not None),
         key=lambda contender: (contender.score, contender.candidate),
     )
-
-
-def interval(values: np.ndarray) -> dict[str, float]:
-    """{"mean", "low", "high"}: the mean of one value a seed and its 95 % bootstrap interval."""
-    if not np.isfinite(values).all():
-        mean = float(np.mean(values))  # a seed that diverges leaves nothing to be said about the size of a mean
-        return {"mean": mean, "low": mean, "high": mean}
-    found = bootstrap([float(value) for value in values])
-    return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
 def difference(values: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 from evo.errors import ConfigError
 from evo.options import from_json
+from evo.settings import unknown_setting
 from search_spaces.lion.options import LionOptions
 
 
@@ -15,21 +16,26 @@ from search_spaces.lion.options import LionOptions
 class RefineOptions:
     """What `evo refine RUN --set KEY=VALUE` may set. Counts of seeds are initial weights and data orders.
 
+    `evo refine lion --settings` prints what follows.
+
     Attributes:
-        selection: selection tasks of about ten times the search's cost (parameters x steps); the search never saw them.
+        selection: selection tasks, of about ten times the search's cost (parameters x steps); the search never saw
+            those of the default.
         selection_stretch: their optimizer steps, times those of the search (`LionOptions.steps`) and the task's pace.
-        final: those of about a hundred times the cost.
-        final_stretch: likewise.
+        final: tasks of about a hundred times the cost, for those that survive; also those of the final comparison.
+        final_stretch: their optimizer steps, as selection_stretch.
         leaders: leaders of the search that are evaluated again on the search's tasks.
-        elite_seeds: fresh seeds for that.
-        entrants: how many of them enter the funnel.
-        scales: exponents k of the inner tuning of a program's overall rate, update * 4^k; must hold 0.
-        scale_seeds: seeds that the rate is tuned on.
+        elite_seeds: fresh seeds on which the leaders are evaluated again.
+        entrants: how many of the leaders, the best of them then, enter the funnel.
+        scales: exponents k of the inner tuning of a program's overall rate, update * 4^k; must hold 0. Where the best
+            lies at an end, more are tried.
+        scale_seeds: seeds that rates are tuned on, and the grids of the baselines.
+        baseline_seeds: further seeds that the best few settings of each baseline are judged on.
         selection_seeds: further seeds that judge at the selection tasks.
         survivors: how many go on from the selection to the final tasks.
-        final_seeds: seeds that judge there.
+        final_seeds: seeds that judge at the final tasks.
         curve_points: points of the meta-overfitting curve; below 2: no curve.
-        curve_seeds: seeds that judge them.
+        curve_seeds: seeds that judge the points of the curve.
         finalists: how many have their constants tuned.
         generations: of CMA-ES; 0: no tuning of constants.
         population: candidates a generation; None: 4 + 3 ln(number of constants).
@@ -42,24 +48,25 @@ class RefineOptions:
         simplify_tasks: tasks that judge simplifications beside the search's; a test of half a percent takes dozens of
             seeds, so they must be cheap.
         simplify_seeds: most seeds of a simplification's test.
-        simplify_tests: most tests.
+        simplify_tests: most tests; the result says so where they did not suffice.
         comparison_seeds: seeds of the final comparison.
     """
 
     selection: tuple[str, ...] = ("fashion_mlp_10x", "fashion_conv_10x", "transformer_10x")
     selection_stretch: float = 1.0
-    final: tuple[str, ...] = ("fashion_mlp_100x", "transformer_100x")
+    final: tuple[str, ...] = ("fashion_mlp_100x", "fashion_conv_100x", "transformer_100x")
     final_stretch: float = 1.0
     leaders: int = 32
     elite_seeds: int = 4
     entrants: int = 16
     scales: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5)
     scale_seeds: int = 1
-    selection_seeds: int = 2
+    baseline_seeds: int = 2
+    selection_seeds: int = 3
     survivors: int = 4
-    final_seeds: int = 2
+    final_seeds: int = 3
     curve_points: int = 20
-    curve_seeds: int = 2
+    curve_seeds: int = 3
     finalists: int = 2
     generations: int = 8
     population: int | None = 8
@@ -70,7 +77,7 @@ class RefineOptions:
     simplify: bool = True
     simplify_tasks: tuple[str, ...] = ("fashion_mlp_10x",)
     simplify_seeds: int = 32
-    simplify_tests: int = 40
+    simplify_tests: int = 200
     comparison_seeds: int = 4
 
     def __post_init__(self) -> None:
@@ -96,29 +103,37 @@ class RefineOptions:
 
 
 COUNTS = (
-    "leaders", "elite_seeds", "entrants", "scale_seeds", "selection_seeds", "survivors", "final_seeds", "curve_seeds",
-    "finalists", "tuning_seeds", "test_seeds", "simplify_seeds", "simplify_tests", "comparison_seeds",
+    "leaders", "elite_seeds", "entrants", "scale_seeds", "baseline_seeds", "selection_seeds", "survivors",
+    "final_seeds", "curve_seeds", "finalists", "tuning_seeds", "test_seeds", "simplify_seeds", "simplify_tests",
+    "comparison_seeds",
 )  # fmt: skip
 LEAST = {"test_seeds": 4, "simplify_seeds": 8, "comparison_seeds": 2}
 """A paired test says nothing on fewer."""
 
 
+def seen_tasks(options: LionOptions, settings: RefineOptions) -> tuple[str, ...]:
+    """Selection and final tasks that are the search's own. Meta-validation is what is judged on none of them."""
+    return tuple(dict.fromkeys(task for task in (*settings.selection, *settings.final) if task in options.tasks))
+
+
 def quick(options: LionOptions) -> dict[str, Any]:
     """What `--quick` sets: a rehearsal within a minute or two. The search's own tasks, trained longer, stand for the
-    selection tasks, so its choice is no evidence of anything beyond them."""
+    selection tasks, so its choice is no evidence of anything beyond them, and no meta-validation."""
     return {
         "selection": options.tasks,
         "selection_stretch": 2.0,
         "final": options.tasks,
         "final_stretch": 4.0,
         "leaders": 12,
-        "elite_seeds": 2,
+        "elite_seeds": 3,
         "entrants": 6,
         "scale_seeds": 1,
-        "selection_seeds": 2,
+        "baseline_seeds": 1,
+        "selection_seeds": 3,
         "survivors": 3,
-        "curve_points": 8,
-        "curve_seeds": 1,
+        "final_seeds": 3,
+        "curve_points": 6,
+        "curve_seeds": 3,
         "finalists": 2,
         "generations": 4,
         "population": 6,
@@ -141,5 +156,6 @@ def from_settings(settings: Mapping[str, Any], options: LionOptions) -> RefineOp
     is_quick = given.pop("quick", False)
     if not isinstance(is_quick, bool):
         raise ConfigError(f"refine.quick is {is_quick!r}, not true or false")
+    unknown_setting(given, RefineOptions, "evo refine lion --settings")
     found: RefineOptions = from_json(RefineOptions, {**(quick(options) if is_quick else {}), **given}, "refine")
     return found

@@ -2,15 +2,17 @@
 
 Each step is judged on seeds that no other step sees. All trainings are kept (see `assess`), and all else is a function
 of them, so that a killed refinement, called again, goes on where it was and ends with the same result.
+
+Intervals are Student's t over seeds, of differences that are paired by seed and averaged over tasks
+(`paired.interval`); a decision that rests on one asks whether it holds zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import xxhash
 
 from evo.errors import ConfigError
@@ -20,21 +22,28 @@ from search_spaces.lion.language import LION
 from search_spaces.lion.options import LionOptions
 from search_spaces.lion.refine import funnel
 from search_spaces.lion.refine.assess import Assessor, Losses, Trial, seeds_for
+from search_spaces.lion.refine.comparison import AS_FOUND, compared, rate_words
 from search_spaces.lion.refine.curve import meta_overfitting
-from search_spaces.lion.refine.funnel import ADAMW, Contender, difference, interval
-from search_spaces.lion.refine.options import RefineOptions, from_settings
-from search_spaces.lion.refine.paired import SeedSource, bounds, differences
+from search_spaces.lion.refine.funnel import ADAMW, Contender
+from search_spaces.lion.refine.options import RefineOptions, from_settings, seen_tasks
+from search_spaces.lion.refine.paired import LEVEL, SeedSource, differences, interval
 from search_spaces.lion.refine.simplify import VERSION as SIMPLIFICATION
 from search_spaces.lion.refine.simplify import SimplifyOptions, simplified
+from search_spaces.lion.refine.subjects import Subject, in_words
 from search_spaces.lion.refine.tune import tuned
-from search_spaces.lion.refine.words import factor, tuning_words, with_interval
+from search_spaces.lion.refine.words import (
+    factor,
+    few_seeds,
+    grid_words,
+    rehearsal,
+    simplification_words,
+    tuning_words,
+    validation,
+)
 from search_spaces.lion.tasks import load
-from search_spaces.lion.text import one_line
 
 LOSSES = "losses.sqlite"
-ALPHA = 0.05
-"""Of accepting tuned constants that are no better (one-sided, Student's t over seeds)."""
-BAR = "AdamW, constants by CMA-ES"
+BAR = "AdamW (all constants tuned)"
 
 
 class Refiner:
@@ -54,17 +63,26 @@ class Refiner:
     def __init__(
         self, options: LionOptions, settings: RefineOptions, work: Refinement[Program], losses: Losses
     ) -> None:
+        self._options = options
         self._settings = settings
         self._work = work
         self.assessor = Assessor(options, losses, work.map, work.progress)
         self._search = tuple(Trial(task) for task in options.tasks)
         self._selection = tuple(Trial(task, settings.selection_stretch) for task in settings.selection)
         self._final = tuple(Trial(task, settings.final_stretch) for task in settings.final)
-        self.steps: list[str] = []
+        seen = seen_tasks(options, settings)
+        self._judged = validation(seen, (*settings.selection, *settings.final))
+        self._judged_at_selection = validation(
+            [task for task in seen if task in settings.selection], settings.selection
+        )
+        self._rated: dict[int, Contender] = {}
+        self.steps: list[str] = [note for note in (rehearsal(seen) if seen else "", few_seeds(settings)) if note]
         self.evidence: dict[str, Any] = {
             "options": asdict(settings),
             "tasks": {"search": options.tasks, "selection": settings.selection, "final": settings.final},
-            "unit": "log(final validation loss / that of tuned AdamW under the same seed); lower is better",
+            "seen": seen,
+            "unit": f"log(final validation loss / that of {ADAMW} under the same seed); lower is better",
+            "interval": f"Student's t over seeds, two-sided, level {LEVEL}",
         }
 
     def _seeds(self, purpose: str, n: int) -> list[int]:
@@ -82,11 +100,18 @@ class Refiner:
         return Refined(program, best.candidate or 0, tuple(self.steps), self.evidence)
 
     def _baselines(self) -> list[Contender]:
-        self.assessor.stage = "baselines: AdamW and Lion, their rates tuned"
-        found = funnel.baselines(
-            self.assessor, self._selection, self._seeds("baseline rate", self._settings.scale_seeds)
+        self.assessor.stage = "baselines: rates and decays of AdamW, Lion and the search's seeds"
+        found, records = funnel.baselines(
+            self.assessor,
+            self._selection,
+            self._seeds("baseline rate", self._settings.scale_seeds),
+            self._seeds("baseline shortlist", self._settings.baseline_seeds),
+            self._options.seeds,
         )
-        self.evidence["baselines"] = {item.name: one_line(item.program, digits=6) for item in found}
+        self.evidence["baselines"] = records
+        self.steps.append(
+            "baselines, rate and decay tuned on the selection tasks: " + "; ".join(grid_words(line) for line in records)
+        )
         return found
 
     def _elites(self) -> list[Candidate[Program]]:
@@ -110,13 +135,14 @@ class Refiner:
         assessor.stage = f"funnel: rates of {len(entrants)} programs"
         rate_seeds = self._seeds("rate", settings.scale_seeds)
         rated = funnel.with_rates(assessor, entrants, self._selection, settings, rate_seeds)
+        self._rated = {contender.candidate: contender for contender in rated if contender.candidate is not None}
         assessor.stage = f"funnel: {len(rated)} programs on the selection tasks"
         seeds = self._seeds("selection", settings.selection_seeds)
         judged = funnel.judged_at_selection(assessor, [*baselines, *rated], self._selection, seeds)
         through, better = funnel.survivors(judged, settings.survivors)
         count = sum(c.score < 0.0 for c in judged if c.candidate is not None)
         self.steps.append(
-            f"{len(rated)} programs on {', '.join(settings.selection)}: {count} beat tuned AdamW"
+            f"{len(rated)} programs on {', '.join(settings.selection)}: {count} beat {ADAMW}"
             + (f", the best {len(through)} go on" if better else "; the best goes on alone")
         )
         assessor.stage = f"funnel: {len(through)} programs on the final tasks"
@@ -134,8 +160,8 @@ class Refiner:
         }
         finalists = funnel.ranking(ends)[: settings.finalists]
         self.steps.append(
-            f"{len(through)} on {', '.join(settings.final)}; by meta-validation over all these tasks: "
-            + ", ".join(f"{c.name} ({factor(c.score)} of AdamW's loss)" for c in finalists)
+            f"{len(through)} on {', '.join(settings.final)}; by {self._judged}, the mean over all these tasks: "
+            + ", ".join(f"{c.name} ({rate_words(c.scale)}: {factor(c.score)} of that AdamW's loss)" for c in finalists)
         )
         return finalists, ends
 
@@ -143,7 +169,9 @@ class Refiner:
         if self._settings.curve_points < 2:
             return
         self.assessor.stage = "meta-overfitting: the course of the search on the selection tasks"
-        found = meta_overfitting(self.assessor, self._work.history, self._selection, self._settings, self._seeds)
+        found = meta_overfitting(
+            self.assessor, self._work.history, self._selection, self._settings, self._seeds, self._judged_at_selection
+        )
         self.evidence["curve"] = found
         if found is not None:
             self.steps.append(found["sentence"])
@@ -179,9 +207,9 @@ class Refiner:
         lines = [
             {
                 "name": contender.name,
-                "before": one_line(contender.program, digits=6),
-                "after": one_line(program, digits=6),
-                "change": dict(zip(("mean", "low", "high"), bounds(sample.mean(axis=0), ALPHA), strict=True)),
+                "before": in_words(contender.program),
+                "after": in_words(program),
+                "change": interval(sample.mean(axis=0)),
             }
             for contender, program, sample in zip(everyone, found, map(differences, after, before), strict=True)
         ]
@@ -190,17 +218,17 @@ class Refiner:
         if settings.generations:
             self.steps.append(
                 f"constants of {len(finalists)} finalists and of AdamW by CMA-ES, {settings.generations} generations: "
-                + "; ".join(tuning_words(line) for line in lines)
+                + "; ".join(tuning_words(line, self._judged) for line in lines)
             )
         best = min(range(len(finalists)), key=lambda place: lines[place]["score"])
         self.steps.append(
-            f"chosen by meta-validation on fresh seeds: {kept[best].name}, {factor(lines[best]['score'])} of tuned "
-            f"AdamW's loss"
+            f"chosen by {self._judged} on fresh seeds: {kept[best].name}, {factor(lines[best]['score'])} of the loss "
+            f"of {ADAMW}"
         )
         return kept[best], kept[-1]
 
     def _kept(
-        self, contenders: Sequence[Contender], found: Sequence[Program], lines: Sequence[dict[str, Any]]
+        self, contenders: Sequence[Contender], found: Sequence[Subject], lines: Sequence[dict[str, Any]]
     ) -> list[Contender]:
         """Each with the constants that meta-validation prefers, among those before and, where the paired test accepted
         them, those after. Adds "accepted", "kept" and "score" to the lines."""
@@ -230,92 +258,78 @@ class Refiner:
     def _simplification(self, best: Contender) -> Program:
         """The winner without what it can do without; its closed form unless the last comparison confirms that."""
         settings, assessor = self._settings, self.assessor
+        program = cast(Program, best.program)  # candidates alone come here
         if not settings.simplify:
-            return simplify(LION, best.program)
-        extra = tuple(t for t in self._selection if t.task in settings.simplify_tasks)
-        trials = (*self._search, *extra)
+            return simplify(LION, program)
+        trials = (*self._search, *(t for t in self._selection if t.task in settings.simplify_tasks))
         chosen = SimplifyOptions(cap=settings.simplify_seeds, tests=settings.simplify_tests)
         seeds = SeedSource(self._seeds("simplification", 1)[0])
 
         def progress(done: int, total: int, what: str) -> None:
             assessor.stage = f"simplification: {what}"
 
-        question = f"{SIMPLIFICATION} {asdict(chosen)} {trials} {best.program.to_json()} {seeds}"
+        world = assessor.identity(trials)
+        question = f"{SIMPLIFICATION} {asdict(chosen)} {trials} {world} {program.to_json()} {seeds}"
         journal = self._work.folder / f"simplification-{xxhash.xxh3_64_hexdigest(question.encode())}.jsonl"
-        found = simplified(best.program, assessor.on(trials), seeds, chosen, progress, journal)
-        harm = self._harm(found.program, best.program)
+        found = simplified(program, assessor.on(trials), seeds, chosen, progress, journal, world)
+        harm = self._harm(found.program, program)
         sound = found.confirmed and not harm["low"] > 0.0
-        program = found.program if sound else found.equal
+        result = found.program if sound else found.equal
         self.evidence["simplification"] = {
             "tasks": [trial.task for trial in trials],
-            "before": one_line(best.program, digits=6),
-            "after": one_line(program, digits=6),
+            "before": in_words(program),
+            "after": in_words(result),
             "confirmed": found.confirmed,
             "on_selection_tasks": harm,
             "kept": sound,
             "steps": [step.to_json() for step in found.steps],
             **found.evidence,
         }
-        accepted = sum(step.outcome == "accepted" for step in found.steps)
-        why = "the last comparison did not confirm" if not found.confirmed else "the selection tasks do not confirm"
-        self.steps.append(
-            f"simplified from {len(best.program)} to {len(program)} statements; {accepted} of {len(found.steps)} "
-            f"rewrites stood their tests ({found.evidence['tests']} paired tests, on fresh seeds each); all together: "
-            f"loss x {np.exp(found.final.difference):.4f} on {found.final.seeds} more seeds, {with_interval(harm)} on "
-            f"the selection tasks" + ("" if sound else f"; {why} it, so the closed form stands, equal to the original")
-        )
-        return program
+        self.steps.append(simplification_words(found, harm, sound, len(program), len(result)))
+        return result
 
-    def _harm(self, after: Program, before: Program) -> dict[str, float]:
+    def _harm(self, after: Program, before: Program) -> dict[str, Any]:
         """What a simplification costs on the selection tasks, whose courses are too dear for its own many tests."""
         self.assessor.stage = "simplification: the result on the selection tasks"
         seeds = self._seeds("simplification check", self._settings.test_seeds)
         pair = self.assessor.relative([after, before], self._selection, seeds)
-        sample = differences(pair[0], pair[1]).mean(axis=0)
-        return dict(zip(("mean", "low", "high"), bounds(sample, ALPHA), strict=True))
+        return interval(differences(pair[0], pair[1]).mean(axis=0))
 
     def _comparison(self, program: Program, best: Contender, adamw: Contender, judged: Sequence[Contender]) -> None:
-        """The result beside what it came from and the baselines, on the final tasks under seeds of its own. The bar is
-        AdamW with the constants that meta-validation prefers."""
-        leader = self._work.leaders[0]
+        """The result beside what it came from and the baselines. The bar is AdamW with the constants that the choice
+        preferred."""
         baselines = [(c.name, c.program) for c in judged if c.candidate is None]
-        better = [(BAR, adamw.program)] if adamw.program != baselines[0][1] else []
-        compared = [*better, *baselines]
+        rows = [(BAR, adamw.program)] if adamw.program != baselines[0][1] else []
+        rows += baselines
+        leader = self._work.leaders[0]
         if leader.id != best.candidate:
-            compared.append((f"#{leader.id} as found, first of the search", leader.genome))
-        compared += [(f"#{best.candidate} as found", best.found), ("refined", program)]
-        seeds = self._seeds("comparison", self._settings.comparison_seeds)
+            rows += self._as_found(self._rating(leader), ", first of the search")
+        origin = self._rated.get(best.candidate or 0, best)
+        rows += [*self._as_found(origin, ""), ("refined", program)]
         self.assessor.stage = "final comparison on fresh seeds"
-        values = self.assessor.relative([item for _, item in compared], self._final, seeds)
-        lines = []
-        for (name, item), value in zip(compared, values, strict=True):
-            against = difference(value, values[0])
-            lines.append(
-                {
-                    "name": name,
-                    "program": one_line(item, digits=6),
-                    "statements": len(simplify(LION, item)),
-                    "against_adamw": interval(against.mean(axis=0)),
-                    "tasks": {t.task: interval(part) for t, part in zip(self._final, against, strict=True)},
-                    "values": value.tolist(),
-                }
-            )
-        self.evidence["comparison"] = {"seeds": seeds, "lines": lines}
-        tasks = [trial.task for trial in self._final]
-        self.evidence["table"] = {
-            "title": f"final comparison: loss / that of tuned AdamW, {len(seeds)} fresh seeds (95 % interval)",
-            "headers": ["", "statements", "all tasks", *tasks],
-            "rows": [
-                [line["name"], line["statements"], with_interval(line["against_adamw"]),
-                 *(factor(line["tasks"][task]["mean"]) for task in tasks)]
-                for line in lines
-            ],
-        }  # fmt: skip
-        last = lines[-1]["against_adamw"]
-        verdict = "better than" if last["high"] < 0 else "worse than" if last["low"] > 0 else "no different from"
-        self.steps.append(
-            f"on {', '.join(tasks)} and fresh seeds the result is {verdict} tuned AdamW: loss x {with_interval(last)}"
+        seeds = self._seeds("comparison", self._settings.comparison_seeds)
+        self.evidence["comparison"], self.evidence["table"], sentence = compared(
+            self.assessor, rows, self._final, seeds
         )
+        self.steps.append(sentence)
+
+    def _rating(self, leader: Candidate[Program]) -> Contender:
+        """A leader with the rate that the funnel gave it, or would have given."""
+        known = self._rated.get(leader.id)
+        if known is not None:
+            return known
+        self.assessor.stage = "final comparison: the rate of the search's first"
+        seeds = self._seeds("rate", self._settings.scale_seeds)
+        return funnel.with_rates(self.assessor, [leader], self._selection, self._settings, seeds)[0]
+
+    @staticmethod
+    def _as_found(contender: Contender, who: str) -> list[tuple[str, Subject]]:
+        """A candidate as the search left it, and with its rate tuned, which is what the funnel compared."""
+        name = f"#{contender.candidate}{who}"
+        found = [(f"{name}, {AS_FOUND}", contender.found)]
+        if contender.scale:
+            found.append((f"{name}, {rate_words(contender.scale)}", contender.program))
+        return found
 
 
 def refine(options: LionOptions, work: Refinement[Program]) -> Refined[Program]:

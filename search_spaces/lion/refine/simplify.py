@@ -42,7 +42,7 @@ from search_spaces.lion.refine.paired import (
 )
 from search_spaces.lion.refine.rewrites import Rewrite, candidates, identity, roundings, tidy
 
-VERSION = 1
+VERSION = 2
 """Of the decisions: raise it when the same journal would be read otherwise."""
 
 Progress = Callable[[int, int, str], None]
@@ -58,7 +58,7 @@ class SimplifyOptions:
         screen_alpha: a rewrite is not tested if the screen alone shows it worse by the margin at this level.
         confirm: seeds of the final comparison with the original; None: `cap`.
         reach: how many statements back a value's replacement may lie.
-        tests: most tests in all; the simplification ends there.
+        tests: most tests in all; the simplification ends there, and says so.
         rounding: whether to round constants at the end.
     """
 
@@ -169,6 +169,7 @@ def simplified(
     options: SimplifyOptions | None = None,
     progress: Progress | None = None,
     journal: Path | None = None,
+    world: str = "",
 ) -> Simplified:
     """The simplest program that is shown to be as good as this one, to a margin.
 
@@ -183,6 +184,8 @@ def simplified(
         options: None: the defaults.
         progress: called with tests done, most tests, and what is going on.
         journal: a file of its own for this simplification.
+        world: identity of what `assess` depends on beside its arguments (data, courses, backend). It goes into the
+            journal, so that what was decided elsewhere is not recalled.
 
     Raises:
         InvalidGenomeError: the program is not valid.
@@ -190,7 +193,13 @@ def simplified(
     """
     LION.infer(program)
     options = options or SimplifyOptions()
-    asked = {"version": VERSION, "program": program.to_json(), "root": seeds.root, "options": asdict(options)}
+    asked = {
+        "version": VERSION,
+        "program": program.to_json(),
+        "root": seeds.root,
+        "options": asdict(options),
+        "world": world,
+    }
     return _Simplification(program, assess, seeds, options, progress or _silent, Journal(journal, asked)).run()
 
 
@@ -210,6 +219,8 @@ class _Simplification:
     tests: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     """Functions that a screen or a test refused -> label of the rewrite."""
+    ended_early: bool = False
+    """Whether a rewrite was left that deserved a test when no test was left."""
 
     def run(self) -> Simplified:
         equal = self._equal()
@@ -226,7 +237,7 @@ class _Simplification:
             "seed_root": self.seeds.root,
             "final": final.to_json(),
             "tests": self.tests,
-            "tests_spent": self.tests >= self.options.tests,
+            "ended_early": self.ended_early,
             "screened": sum(step.outcome == "screened" for step in self.steps),
             "accepted": sum(step.outcome == "accepted" and step.kind != "equal" for step in self.steps),
             "statements": [len(self.original), len(equal), len(self.current)],
@@ -274,6 +285,7 @@ class _Simplification:
             hopeful.sort(key=lambda found: (found[1].complexity, found[1].label))
         for _, rewrite in hopeful:
             if self.tests >= self.options.tests:
+                self.ended_early = True
                 return False
             if self._tested(rewrite):
                 return True

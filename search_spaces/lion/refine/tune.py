@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from evo.program import Program, simplify
 from search_spaces.lion.language import LION
-from search_spaces.lion.refine.paired import Assess
+from search_spaces.lion.refine.subjects import AdamWSetting, Subject
 
+Judge = Callable[[Sequence[Subject], Sequence[int]], np.ndarray]
+"""As `paired.Assess`, also of settings of AdamW."""
 DIGITS = 6
 """Significant digits of a tuned constant: more would only be noise, and tie a result to the last bit of a library."""
 
 
 class Literal(NamedTuple):
-    """A constant of a program and the scale that it is tuned on.
+    """A constant of a program, or of AdamW, and the scale that it is tuned on.
 
     Attributes:
-        statement: index of its statement.
-        argument: index in its arguments.
+        statement: index of its statement; of AdamW: in `ADAMW_CONSTANTS`.
+        argument: index in its arguments; of AdamW: 0.
         value: as it stands.
         anchor: 0, or 1 where the distance to 1 counts: its logarithm is the coordinate, log|value - anchor|.
     """
@@ -52,12 +55,19 @@ def _beside(anchor: float, distance: float) -> float:
     return float(f"{anchor + short:.12g}")
 
 
-def literals(program: Program) -> list[Literal]:
+ADAMW_CONSTANTS = (("lr", 0.0), ("weight_decay", 0.0), ("beta1", 1.0), ("beta2", 1.0))
+"""Fields of `AdamWSetting` and the anchors of their scales."""
+
+
+def literals(program: Subject) -> list[Literal]:
     """The constants that tuning moves: all but zeros.
 
     The coordinate is log|c|, as constants act over orders of magnitude. An interpolation's weight is told by what it
     leaves to the other value: 0.99 and 0.999 are ten times apart, so from a half on it is log|1 - c|.
     """
+    if isinstance(program, AdamWSetting):
+        values = [(getattr(program, name), anchor) for name, anchor in ADAMW_CONSTANTS]
+        return [Literal(index, 0, value, anchor) for index, (value, anchor) in enumerate(values) if value != 0.0]
     found = []
     for index, step in enumerate(program.instructions):
         for place, argument in enumerate(step.arguments):
@@ -68,8 +78,11 @@ def literals(program: Program) -> list[Literal]:
     return found
 
 
-def with_constants(program: Program, places: Sequence[Literal], coordinates: Sequence[float]) -> Program:
-    """The program with its constants moved."""
+def with_constants(program: Subject, places: Sequence[Literal], coordinates: Sequence[float]) -> Subject:
+    """The program, or AdamW, with its constants moved."""
+    if isinstance(program, AdamWSetting):
+        moved = zip(places, coordinates, strict=True)
+        return replace(program, **{ADAMW_CONSTANTS[place.statement][0]: place.at(at) for place, at in moved})
     steps = list(program.instructions)
     for literal, coordinate in zip(places, coordinates, strict=True):
         step = steps[literal.statement]
@@ -80,8 +93,8 @@ def with_constants(program: Program, places: Sequence[Literal], coordinates: Seq
 
 
 def tuned(
-    programs: Sequence[Program],
-    assess: Assess,
+    programs: Sequence[Subject],
+    assess: Judge,
     seeds: Callable[[int], Sequence[int]],
     generations: int,
     *,
@@ -89,7 +102,7 @@ def tuned(
     spread: float,
     seed: int,
     stage: Callable[[int], None] = lambda generation: None,
-) -> list[Program]:
+) -> list[Subject]:
     """Each program with tuned constants: the centre of the last generation's distribution.
 
     All programs advance together, one batch a generation. Each generation is judged on seeds of its own, so that no
@@ -97,7 +110,7 @@ def tuned(
     the best candidate ever seen, which was lucky. Repeated with a kept record of losses it gives the same again.
 
     Args:
-        programs: what to tune; they are simplified first.
+        programs: what to tune; they are simplified first. Settings of AdamW may stand among them.
         assess: judges a generation; the mean over tasks and seeds is minimised.
         seeds: the seeds of a generation, by its number.
         generations: how many.
@@ -108,7 +121,7 @@ def tuned(
     """
     import cmaes
 
-    shorts = [simplify(LION, program) for program in programs]
+    shorts = [p if isinstance(p, AdamWSetting) else simplify(LION, p) for p in programs]
     places = [literals(program) for program in shorts]
     searches: list[cmaes.CMA | None] = []
     for number, found in enumerate(places):

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from evo.errors import ConfigError
+from evo.errors import ConfigError, EvoError
 
 if TYPE_CHECKING:
     from search_spaces.lion.tasks.base import Task
@@ -22,6 +22,7 @@ TASKS: Mapping[str, str] = {
     "fashion_conv_10x": "search_spaces.lion.tasks.fashion:FashionConv10x",
     "transformer_10x": "search_spaces.lion.tasks.transformer:Transformer10x",
     "fashion_mlp_100x": "search_spaces.lion.tasks.fashion:FashionMLP100x",
+    "fashion_conv_100x": "search_spaces.lion.tasks.fashion:FashionConv100x",
     "transformer_100x": "search_spaces.lion.tasks.transformer:Transformer100x",
 }
 """The tasks that ship with the space: first those of the search, then selection's, 10 and 100 times larger."""
@@ -39,8 +40,10 @@ def load(name: str) -> Task:
     module, _, attr = spec.partition(":")
     try:
         task = getattr(importlib.import_module(module), attr)() if attr else None
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ConfigError(f"the task {name!r} cannot be loaded: {error}", _hint()) from error
+    except EvoError:
+        raise
+    except Exception as error:  # a module of the user's own may raise anything
+        raise ConfigError(f"the task {name!r} cannot be loaded: {type(error).__name__}: {error}", _hint()) from error
     if task is None:
         raise ConfigError(f"no task is called {name!r}", _hint())
     wanted = [*Task.__annotations__, *(member for member in vars(Task) if not member.startswith("_"))]

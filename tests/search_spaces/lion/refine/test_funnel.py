@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,14 @@ from evo.space import Candidate
 from kernels.programs import OPCODES, reference_step
 from search_spaces.lion.evaluator import course, lowered
 from search_spaces.lion.language import LION
-from search_spaces.lion.programs import adamw, lion, momentum
+from search_spaces.lion.programs import adamw, lion, momentum, muon
 from search_spaces.lion.refine import assess, funnel
 from search_spaces.lion.refine.assess import Assessor, Losses, Trial, seeds_for
 from search_spaces.lion.refine.curve import meta_overfitting, thinned
 from search_spaces.lion.refine.funnel import ADAMW, Contender
 from search_spaces.lion.refine.options import RefineOptions, from_settings
 from search_spaces.lion.refine.rate import rescaled
+from search_spaces.lion.refine.subjects import AdamWSetting
 from search_spaces.lion.tasks import load
 from search_spaces.lion.training import Programs, train
 from tests.search_spaces.lion.helpers import random_program
@@ -74,7 +77,8 @@ def test_nothing_is_trained_twice_not_even_after_a_restart(tmp_path: Path) -> No
 
 
 def test_how_programs_are_put_together_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    programs = [adamw(0.001 * (k + 1)) for k in range(6)]
+    programs: list[Any] = [adamw(0.001 * (k + 1)) for k in range(6)]
+    programs += [AdamWSetting(0.002 * (k + 1), beta1=0.9 - 0.1 * k) for k in range(3)]
     together = assessor(Losses(None)).relative(programs, TRIALS, (1, 2))
     monkeypatch.setattr(assess, "BLOCK", 2)
     apart = assessor(Losses(None), lambda f, items: [f(i) for i in reversed(items)][::-1])
@@ -97,6 +101,23 @@ def test_what_is_done_is_kept_when_the_rest_fails(tmp_path: Path) -> None:
     rest = assessor(losses)
     rest.logs(PROGRAMS, TRIALS, range(4))
     assert rest.trained == 4 * 4
+
+
+def test_what_losses_depend_on_has_one_identity() -> None:
+    made = assessor(Losses(None))
+    same = made.identity(TRIALS)
+    assert assessor(Losses(None)).identity(TRIALS) == same
+    others = [made.identity(TRIALS[:1]), made.identity((TRIALS[0], Trial("digits_conv", 2.0)))]
+    for options in (replace(OPTIONS, steps=9), replace(OPTIONS, batch=16), replace(OPTIONS, backend="reference")):
+        others.append(Assessor(options, Losses(None), made._map, lambda *_: None).identity(TRIALS))
+    assert len({same, *others}) == 6
+
+
+def test_the_data_of_a_task_are_part_of_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = assessor(Losses(None))
+    before = made.identity(TRIALS)
+    monkeypatch.setattr(assess, "_digest", lambda task: "other data")
+    assert made.identity(TRIALS) != before
 
 
 def test_divergence_is_infinite(tmp_path: Path) -> None:
@@ -163,15 +184,36 @@ def test_a_literal_that_the_state_depends_on_is_left_alone() -> None:
 
 
 def test_each_program_gets_the_rate_that_suits_it() -> None:
-    best = {adamw(0.001): 0.5, lion(0.001): -1.0}
-    forms = {canonical(LION, rescaled(p, 4.0**k)): abs(k - best[p]) for p in best for k in (-1.0, -0.5, 0.0, 0.5)}
-    oracle: Any = Oracle(lambda program: forms[canonical(LION, program)])
+    best = {adamw(0.001): 0.0, lion(0.001): -0.5}
+    oracle = rate_oracle(best)
     found = funnel.with_rates(
         oracle, [Candidate(1, adamw(0.001), (1.0,)), Candidate(2, lion(0.001), (1.0,))], TRIALS, RefineOptions(), [1]
     )
-    assert [contender.scale for contender in found] == [0.5, -1.0]
-    assert canonical(LION, found[0].program) == canonical(LION, adamw(0.002))
-    assert found[0].found == adamw(0.001)
+    assert [contender.scale for contender in found] == [0.0, -0.5]
+    assert len(oracle.seeds) == 1
+    assert canonical(LION, found[1].program) == canonical(LION, lion(0.0005))
+    assert found[1].found == lion(0.001)
+
+
+def rate_oracle(best: dict[Program, float]) -> Any:
+    """Losses that are least at the exponents k given, of programs times 4^k."""
+    ks = np.arange(-6, 7) / 2
+    forms = {canonical(LION, rescaled(p, 4.0**k)): abs(k - best[p]) for p in best for k in ks}
+    return Oracle(lambda program: forms[canonical(LION, program)])
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(2.0, 2.0), (-2.5, -2.5), (9.0, 3.0), (-9.0, -3.0)])
+def test_where_the_best_rate_lies_at_an_end_more_are_tried(wanted: float, found: float) -> None:
+    oracle = rate_oracle({adamw(0.001): wanted})
+    (rated,) = funnel.with_rates(oracle, [Candidate(1, adamw(0.001), (1.0,))], TRIALS, RefineOptions(), [1])
+    assert rated.scale == found
+
+
+def test_who_diverges_at_high_rates_gets_a_lower_one() -> None:
+    low = canonical(LION, rescaled(adamw(), 4.0**-2.0))
+    oracle: Any = Oracle(lambda program: 0.0 if canonical(LION, program) == low else math.inf)
+    (rated,) = funnel.with_rates(oracle, [Candidate(1, adamw(), (1.0,))], TRIALS, RefineOptions(), [1])
+    assert rated.scale == -2.0
 
 
 def test_who_diverges_at_every_rate_stays_as_it_was_found() -> None:
@@ -180,13 +222,33 @@ def test_who_diverges_at_every_rate_stays_as_it_was_found() -> None:
     assert found[0].scale == 0.0
 
 
-def test_baselines_are_tuned_over_all_tasks_and_adamw_is_the_unit() -> None:
+def test_adamw_with_bias_correction_is_the_unit_and_each_seed_program_has_a_row() -> None:
     made = assessor(Losses(None))
-    found = funnel.baselines(made, TRIALS, (1, 2))
-    assert [item.name for item in found] == [ADAMW, "Lion, tuned"]
+    found, records = funnel.baselines(made, TRIALS, (1,), (2,), ("muon", "adamw", "lion"))
+    assert [item.name.partition(" (")[0] for item in found] == [
+        "AdamW", "Lion", "Muon seed program", "AdamW seed program"
+    ]  # fmt: skip
+    assert found[0].name == ADAMW
+    assert isinstance(found[0].program, AdamWSetting)
     assert made.reference == found[0].program
-    others = [adamw(1e-3 * rate, decay) for rate in funnel.RATES for decay in funnel.DECAYS]
-    assert made.relative(others, TRIALS, (1, 2)).mean(axis=(1, 2)).min() == 0.0
+    assert found[2].program == muon(records[2]["rate"], records[2]["decay"])
+    assert made.relative([found[0].program], TRIALS, (1, 2)).max() == 0.0
+    assert not any(record["at_edge"] for record in records)
+    json.dumps(records, allow_nan=False)
+
+
+def test_a_task_without_finite_losses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = assessor(Losses(None))
+    logs = made.logs
+
+    def spoilt(programs: Any, trials: Any, seeds: Any) -> np.ndarray:
+        found = logs(programs, trials, seeds)
+        found[:, 1] = np.inf
+        return found
+
+    monkeypatch.setattr(made, "logs", spoilt)
+    with pytest.raises(EvaluatorError, match="AdamW has no finite loss on digits_conv, whatever its rate"):
+        funnel.baselines(made, TRIALS, (1,), (2,), ())
 
 
 # The funnel.
@@ -297,7 +359,8 @@ def test_a_history_of_one_gives_no_curve() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"final_seed": 3}, "final_seeds"), ({"final_seeds": 0}, "at least 1"), ({"final_seeds": "3"}, "not int"),
+        ({"final_seed": 3}, "no setting is called 'final_seed'"),
+        ({"final_seeds": 0}, "at least 1"), ({"final_seeds": "3"}, "not int"),
         ({"selection": []}, "at least one"), ({"final": ["digits_mlp", "digits_mlp"]}, "none twice"),
         ({"scales": [1.0]}, "among them"), ({"population": 2}, "at least 3"), ({"quick": 3}, "true or false"),
         ({"test_seeds": 2}, "at least 4"), ({"spread": 0.0}, "above 0"),

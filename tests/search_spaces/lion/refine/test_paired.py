@@ -12,7 +12,15 @@ import pytest
 from evo.errors import ConfigError
 from evo.program import Program
 from search_spaces.lion.programs import adamw, lion
-from search_spaces.lion.refine.paired import PairedTest, SeedSource, Verdict, bounds, differences, paired_test
+from search_spaces.lion.refine.paired import (
+    PairedTest,
+    SeedSource,
+    Verdict,
+    bounds,
+    differences,
+    interval,
+    paired_test,
+)
 
 REFERENCE, CANDIDATE = adamw(), lion()
 
@@ -130,3 +138,28 @@ def test_a_test_that_cannot_be_is_refused(wrong: dict) -> None:
 def test_a_verdict_survives_json() -> None:
     found = verdict(lambda rng: [math.inf], PairedTest(first=2, cap=2))
     assert Verdict.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+# Intervals that are shown.
+
+
+def test_an_interval_is_students_two_sided_at_95_percent() -> None:
+    # t quantiles at 0.975 from any table: 3.182 for three degrees of freedom, 12.706 for one
+    four = interval(np.array([1.0, 2.0, 3.0, 4.0]))
+    half = 3.1824463 * math.sqrt(5 / 3) / 2
+    assert four == pytest.approx({"mean": 2.5, "low": 2.5 - half, "high": 2.5 + half, "seeds": 4}, rel=1e-6)
+    two = interval(np.array([1.0, 3.0]))
+    assert (two["low"], two["high"]) == pytest.approx((2.0 - 12.7062047, 2.0 + 12.7062047), rel=1e-6)
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.Generator(np.random.Philox(3))
+    found = [interval(sample) for sample in rng.standard_normal((4000, 4))]
+    covered = np.mean([line["low"] < 0.0 < line["high"] for line in found])
+    assert abs(covered - 0.95) < 0.012
+
+
+def test_one_seed_has_no_interval_and_divergence_no_size() -> None:
+    assert interval(np.array([0.5])) == {"mean": 0.5, "low": -math.inf, "high": math.inf, "seeds": 1}
+    assert interval(np.array([0.5, math.inf, 0.1])) == {"mean": math.inf, "low": math.inf, "high": math.inf, "seeds": 3}
+    assert interval(np.zeros(3)) == {"mean": 0.0, "low": 0.0, "high": 0.0, "seeds": 3}

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from evo.program import Program
 from evo.space import Refined
 from search_spaces.lion.programs import adamw, lion
 from search_spaces.lion.refine import pipeline
-from search_spaces.lion.refine.assess import Losses
+from search_spaces.lion.refine.assess import Assessor, Losses, Trial, seeds_for
 from search_spaces.lion.refine.figures import figures
 from search_spaces.lion.refine.funnel import ADAMW, Contender
-from search_spaces.lion.refine.options import from_settings
-from search_spaces.lion.refine.pipeline import Refiner, refine
+from search_spaces.lion.refine.options import RefineOptions, from_settings
+from search_spaces.lion.refine.pipeline import BAR, Refiner, refine
+from search_spaces.lion.refine.subjects import AdamWSetting, Subject
+from search_spaces.lion.refine.words import few_seeds, validation
 from search_spaces.lion.space import Lion
 from tests.search_spaces.lion.refine.worlds import OPTIONS, SMALL, candidates, refinement
 
@@ -48,17 +51,52 @@ def test_a_refinement_ends_with_a_leaders_program_and_its_evidence(whole: tuple[
     assert {"baselines", "elites", "funnel", "curve", "tuning", "simplification", "comparison", "table"} < set(evidence)
     assert len(evidence["elites"]) == 4
     lines = evidence["funnel"]["lines"]
-    assert [line["name"] for line in lines[:2]] == [ADAMW, "Lion, tuned"]
-    assert len(lines) == 5
+    known = [ADAMW, "Lion (rate, decay tuned)", "AdamW seed program (rate, decay tuned)"]
+    assert [line["name"] for line in lines[:3]] == [line["name"] for line in evidence["baselines"]] == known
+    assert evidence["baselines"][0]["optimizer"].startswith("torch.optim.AdamW(")
+    assert len(lines) == 6
     assert lines[0]["score"] == 0.0
-    assert sum(line["final"] is not None for line in lines) in (3, 4)  # baselines, and the one or two that went on
+    assert sum(line["final"] is not None for line in lines) in (4, 5)  # baselines, and the one or two that went on
     compared = evidence["comparison"]["lines"]
-    assert compared[0]["against_adamw"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert compared[0]["against_bar"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "seeds": 2}
     assert compared[-1]["name"] == "refined"
-    assert refined.steps[-1].startswith("on digits_mlp and fresh seeds the result is")
-    names = [row[0] for row in evidence["table"]["rows"]]
-    assert f"#{refined.candidate} as found" in names
-    assert "#0 as found" in " ".join(names)
+    assert refined.steps[-1].startswith("on digits_mlp and 2 fresh seeds the result is")
+
+
+def test_each_row_of_the_comparison_says_what_was_tuned(whole: tuple[Refined[Any], Path]) -> None:
+    refined, _ = whole
+    table = refined.evidence["table"]
+    names = [row[0] for row in table["rows"]]
+    assert len(set(names)) == len(names)
+    assert f"#{refined.candidate}, as found (rate untuned)" in names
+    assert any(name.startswith("#0") and name.endswith("as found (rate untuned)") for name in names)
+    rated = {line["candidate"]: line["rate"] for line in refined.evidence["funnel"]["lines"]}
+    if rated[refined.candidate] != 1.0:
+        assert f"#{refined.candidate}, rate x {rated[refined.candidate]:g}" in names
+    assert refined.evidence["comparison"]["bar"] == names[0]
+    assert f"loss / that of {names[0]}," in table["title"]
+    assert "t interval" in table["title"]
+    assert all(name in (BAR, ADAMW) for name in names if name.startswith("AdamW (")), names
+
+
+def test_what_the_search_saw_is_called_no_meta_validation(whole: tuple[Refined[Any], Path]) -> None:
+    refined, _ = whole  # its selection tasks are the search's own
+    assert refined.evidence["seen"] == ("digits_mlp", "digits_conv")
+    assert "rehearsal" in refined.steps[0]
+    assert "digits_mlp, digits_conv among the tasks that judge are the search's own" in refined.steps[0]
+    words = " ".join([*refined.steps[1:], refined.evidence["curve"]["sentence"]]).lower()
+    assert "longer training on the search's own tasks" in words
+    assert not any(word in words for word in ("meta-", "unseen"))
+
+
+def test_few_seeds_are_said(whole: tuple[Refined[Any], Path]) -> None:
+    refined, _ = whole
+    assert (
+        "fewer than 3 seeds (elite_seeds = 2, selection_seeds = 2, final_seeds = 2, curve_seeds = 1"
+        in (refined.steps[1])
+    )
+    assert "; 2 seeds)" in refined.evidence["table"]["rows"][-1][2]
+    assert not few_seeds(RefineOptions())
 
 
 def test_the_choice_is_by_meta_validation(whole: tuple[Refined[Any], Path]) -> None:
@@ -136,10 +174,69 @@ def test_seeds_of_one_purpose_serve_no_other(tmp_path: Path, monkeypatch: pytest
     assert len(set(purposes)) == len(purposes)
 
 
+def test_each_step_is_judged_by_its_own_tasks_and_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[Trial, ...], tuple[int, ...]]] = []
+    original = Assessor.logs
+
+    def listening(self: Assessor, programs: Any, trials: Any, seeds: Any) -> np.ndarray:
+        asked.append((self.stage.partition(":")[2].strip() or self.stage, tuple(trials), tuple(seeds)))
+        return original(self, programs, trials, seeds)
+
+    monkeypatch.setattr(Assessor, "logs", listening)
+    given = {"selection": ("digits_conv",), "final": ("digits_mlp",), "entrants": 2, "curve_points": 2}
+    refine(OPTIONS, refinement(tmp_path, simplify=False, generations=1, **given))
+    search = tuple(Trial(task) for task in OPTIONS.tasks)
+    selection, final = (Trial("digits_conv", 1.5),), (Trial("digits_mlp", 2.0),)
+    tuning = (*(Trial(task, 4.0) for task in OPTIONS.tasks), *selection)
+    wanted = {
+        "4 leaders again, on fresh seeds": (search, "elites", 2),
+        "rates of 2 programs": (selection, "rate", 1),
+        "2 programs on the selection tasks": (selection, "selection", 2),
+        " programs on the final tasks": (final, "final", 2),
+        "generation 1 of 1": (tuning, "tuning 0", 1),
+        "paired tests on fresh seeds": (tuning, "tuning test", 4),
+        "the finalists on selection and final tasks, fresh seeds": ((*selection, *final), "choice", 2),
+        "final comparison on fresh seeds": (final, "comparison", 2),
+    }
+    for stage, (trials, purpose, n) in wanted.items():
+        found = {entry[1:] for entry in asked if entry[0].endswith(stage)}
+        assert found == {(trials, tuple(seeds_for(7, purpose, n)))}, stage
+
+
+def test_the_simplification_of_other_data_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def journals() -> set[str]:
+        refine(OPTIONS, refinement(tmp_path, generations=0, curve_points=0))
+        return {path.name for path in tmp_path.glob("simplification-*")}
+
+    first = journals()
+    assert journals() == first
+    monkeypatch.setattr(Assessor, "identity", lambda self, trials: "other data")
+    assert len(journals()) == 2
+
+
+def test_a_simplification_that_ran_out_of_tests_says_so(whole: tuple[Refined[Any], Path]) -> None:
+    refined, _ = whole
+    early = refined.evidence["simplification"]["ended_early"]
+    (step,) = [step for step in refined.steps if step.startswith("simplified from")]
+    assert ("all 2 tests that simplify_tests allows were made" in step) == early
+    assert early
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [((), "meta-validation"), (("a", "b"), "longer training on the search's own tasks"), (("a",), "some of which")],
+)
+def test_a_judgement_is_called_what_it_is(seen: tuple[str, ...], words: str) -> None:
+    assert words in validation(seen, ("a", "b"))
+
+
 def test_an_overfitted_tuning_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from search_spaces.lion.refine.rate import rescaled
 
-    monkeypatch.setattr(pipeline, "tuned", lambda programs, *_, **__: [rescaled(p, 1e-4) for p in programs])
+    def slower(subject: Subject) -> Subject:
+        return replace(subject, lr=1e-4 * subject.lr) if isinstance(subject, AdamWSetting) else rescaled(subject, 1e-4)
+
+    monkeypatch.setattr(pipeline, "tuned", lambda programs, *_, **__: list(map(slower, programs)))
     found = refine(OPTIONS, refinement(tmp_path, simplify=False))
     assert [line["accepted"] for line in found.evidence["tuning"]] == [False, False]
     assert found.evidence["tuning"][0]["change"]["low"] > 0
@@ -178,12 +275,31 @@ def test_figures_show_the_course_the_funnel_and_the_result(whole: tuple[Refined[
     )  # fmt: skip
     drawn = list(figures(json.loads(json.dumps(result))))
     assert [figure.title for figure in drawn] == [
-        f"Refined, from candidate #{refined.candidate}", "The funnel", "Meta-overfitting",
+        f"Refined, from candidate #{refined.candidate}", "The funnel", "The course of the search, trained longer",
     ]  # fmt: skip
     assert "&lt;&amp;&gt;" in drawn[0].html
     assert "diverged" in drawn[1].html or "candidate 0" in drawn[1].html
-    assert drawn[2].caption == refined.evidence["curve"]["sentence"]
-    assert "meta-validation on unseen tasks" in drawn[2].html
+    assert ADAMW in drawn[1].caption
+    assert "A rehearsal: digits_mlp, digits_conv are the search's own tasks" in drawn[1].caption
+    assert drawn[2].caption == refined.evidence["curve"]["sentence"]  # of one seed: no bars to explain
+    assert not any(word in "".join(f.html + f.caption for f in drawn).lower() for word in ("unseen", "meta-over"))
+
+
+def test_figures_of_unseen_tasks_say_so(whole: tuple[Refined[Any], Path]) -> None:
+    refined, _ = whole
+    evidence = json.loads(json.dumps(plain_json(refined.evidence))) | {"seen": []}
+    curve = evidence["curve"]
+    curve |= {"judged": "meta-validation", "sentence": "No meta-overfitting."}
+    for point in curve["points"]:
+        point |= {"low": point["mean"] - 0.1, "high": point["mean"] + 0.1}
+    result = {"candidate": 0, "steps": [], "evidence": evidence, "proposals": 60, "source": ""}
+    _, funnel, drawn = figures(result)
+    assert "rehearsal" not in funnel.caption
+    assert (drawn.title, drawn.caption) == (
+        "Meta-overfitting", "No meta-overfitting. Bars are 95 % t intervals over seeds.",
+    )  # fmt: skip
+    assert "meta-validation on unseen tasks (right)" in drawn.html
+    assert ADAMW in drawn.html
 
 
 @pytest.mark.parametrize(

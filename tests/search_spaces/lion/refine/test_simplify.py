@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from evo.errors import ConfigError, DamagedRunError
-from evo.program import Program, simplify
+from evo.program import Program, canonical, simplify
 from search_spaces.lion.language import LION
 from search_spaces.lion.programs import adamw, discovered, lion, momentum
+from search_spaces.lion.refine import simplify as simplify_module
 from search_spaces.lion.refine.closed_forms import complexity
 from search_spaces.lion.refine.paired import SeedSource
 from search_spaces.lion.refine.simplify import Simplified, SimplifyOptions, simplified
@@ -121,6 +122,26 @@ def test_a_closed_form_that_diverges_where_the_original_did_not_is_not_taken() -
     assert complexity(found.program) <= complexity(simplify(LION, original))
 
 
+def test_a_closed_form_that_takes_another_course_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a wrong derivation, which no loss of this assessment would tell
+    wrong = lion(0.0002, 0.1, 0.8)
+    monkeypatch.setattr(simplify_module, "tidy", lambda program: wrong)
+    found = simplified(lion(), Truth(lambda program: 0.0), SeedSource(0), SimplifyOptions(tests=0))
+    assert found.steps[0].outcome == "rejected"
+    assert "course in floating point" in found.steps[0].reason
+    assert canonical(LION, found.equal) == canonical(LION, lion())
+
+
+def test_the_final_comparison_is_with_the_original_however_the_measure_moved() -> None:
+    # without its clip the program is better, so what follows is measured against that; the end is not
+    truth = Truth(lambda program: 0.1 * ("clip" in str(program)) + 0.5 * ("sign(" not in str(program)))
+    found = simplified(discovered(), truth, SeedSource(0), QUICK)
+    programs, seeds = truth.asked[-1]
+    assert set(seeds) == set(SeedSource(0).take("final", 8))
+    assert programs == (discovered(), found.program)
+    assert found.final.difference == pytest.approx(-0.6, abs=0.01)
+
+
 def test_a_result_that_the_final_seeds_do_not_confirm_is_called_so() -> None:
     final = set(SeedSource(0).take("final", 8))
     harmless = Truth(needs("sign("))
@@ -142,7 +163,18 @@ def test_no_more_tests_than_were_allowed() -> None:
         discovered(), Truth(needs("sign(")), SeedSource(0), SimplifyOptions(first=4, cap=8, screen=2, tests=2)
     )
     assert found.evidence["tests"] == 2
-    assert found.evidence["tests_spent"]
+    assert found.evidence["ended_early"]
+
+
+def test_tests_that_just_suffice_are_no_early_end() -> None:
+    truth = lambda: Truth(needs("sign(", "decay"))  # noqa: E731
+    free = simplified(CLIPPED, truth(), SeedSource(0), QUICK)
+    assert not free.evidence["ended_early"]
+    needed = free.evidence["tests"]
+    exact = simplified(CLIPPED, truth(), SeedSource(0), SimplifyOptions(first=4, cap=8, screen=2, tests=needed))
+    assert (exact.program, exact.evidence["ended_early"]) == (free.program, False)
+    short = simplified(CLIPPED, truth(), SeedSource(0), SimplifyOptions(first=4, cap=8, screen=2, tests=needed - 1))
+    assert short.evidence["ended_early"]
 
 
 def test_constants_are_rounded_as_far_as_it_does_no_harm() -> None:
@@ -221,6 +253,7 @@ def test_a_journal_of_another_simplification_is_refused(tmp_path: Path) -> None:
         lambda: simplified(lion(), Truth(needs()), SeedSource(0), QUICK, journal=journal),
         lambda: simplified(momentum(), Truth(needs()), SeedSource(1), QUICK, journal=journal),
         lambda: simplified(momentum(), Truth(needs()), SeedSource(0), SimplifyOptions(), journal=journal),
+        lambda: simplified(momentum(), Truth(needs()), SeedSource(0), QUICK, journal=journal, world="other data"),
     ):
         with pytest.raises(ConfigError, match="another simplification"):
             other()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from evo.program import Program, simplify
 from search_spaces.lion.language import LION
 from search_spaces.lion.programs import adamw, lion
+from search_spaces.lion.refine.subjects import AdamWSetting
 from search_spaces.lion.refine.tune import literals, tuned, with_constants
 from tests.search_spaces.lion.helpers import random_program
 
@@ -106,6 +107,49 @@ def test_the_same_again_gives_the_same() -> None:
 def test_programs_with_hardly_a_constant_pass(text: str) -> None:
     (found,) = run([Program.parse(text)], 2)
     assert len(found) == 1
+
+
+def test_the_centre_is_the_result_not_the_luckiest_candidate() -> None:
+    asked: list[Program] = []
+
+    def lucky(programs: Sequence[Program], seeds: Sequence[int]) -> np.ndarray:
+        first = not asked
+        asked.extend(programs)
+        worth = np.array([distance(p) for p in programs])
+        worth[0] -= 1e6 * first  # luck of one seed, never again
+        return worth[:, None, None] * np.ones((1, 2, len(seeds)))
+
+    for generations in (1, 4):
+        asked.clear()
+        (found,) = tuned([adamw()], lucky, lambda g: [g], generations, population=10, spread=0.5, seed=5)
+        assert len(asked) == 10 * generations
+        assert found not in asked
+        assert found != simplify(LION, adamw())
+
+
+def test_adamw_itself_is_tuned_on_the_scales_of_its_constants() -> None:
+    wanted = AdamWSetting(0.03, 0.2, 0.97, 0.99)
+
+    def worth(settings: Sequence[Any], seeds: Sequence[int]) -> np.ndarray:
+        apart = [[a.coordinate - b.coordinate for a, b in zip(literals(s), literals(wanted), strict=True)]
+                 for s in settings]  # fmt: skip
+        return np.square(apart).sum(axis=1)[:, None, None] * np.ones((1, 1, len(seeds)))
+
+    found = tuned([AdamWSetting(0.001)], worth, lambda g: [g], 40, population=10, spread=0.5, seed=5)[0]
+    assert isinstance(found, AdamWSetting)
+    for name in ("lr", "weight_decay"):
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=0.2)
+    for name in ("beta1", "beta2"):
+        assert 1 - getattr(found, name) == pytest.approx(1 - getattr(wanted, name), rel=0.2)
+
+
+def test_a_decay_of_zero_stays_zero() -> None:
+    before = AdamWSetting(0.001, 0.0)
+    assert [literal.value for literal in literals(before)] == [0.001, 0.9, 0.999]
+    after = with_constants(before, literals(before), [literal.coordinate + 0.1 for literal in literals(before)])
+    assert isinstance(after, AdamWSetting)
+    assert after.weight_decay == 0.0
+    assert after.lr > 0.001
 
 
 def test_no_generation_leaves_all_as_it_was() -> None:

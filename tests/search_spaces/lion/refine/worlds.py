@@ -18,9 +18,9 @@ OPTIONS = LionOptions(tasks=("digits_mlp", "digits_conv"), steps=8, probe_task=N
 SMALL: dict[str, Any] = {
     "selection": ("digits_mlp", "digits_conv"), "selection_stretch": 1.5, "final": ("digits_mlp",),
     "final_stretch": 2.0, "leaders": 4, "elite_seeds": 2, "entrants": 3, "scales": (0.0, 0.5), "scale_seeds": 1,
-    "selection_seeds": 2, "survivors": 2, "final_seeds": 2, "curve_points": 3, "curve_seeds": 1, "finalists": 1,
-    "generations": 2, "population": 4, "test_seeds": 4, "simplify_tasks": (), "simplify_seeds": 8, "simplify_tests": 2,
-    "comparison_seeds": 2,
+    "baseline_seeds": 1, "selection_seeds": 2, "survivors": 2, "final_seeds": 2, "curve_points": 3, "curve_seeds": 1,
+    "finalists": 1, "generations": 2, "population": 4, "test_seeds": 4, "simplify_tasks": (),
+    "simplify_seeds": 8, "simplify_tests": 2, "comparison_seeds": 2,
 }  # fmt: skip
 
 
