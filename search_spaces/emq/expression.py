@@ -164,17 +164,23 @@ _EVEN = frozenset({
 _SCALE_FREE = frozenset({"normalize", "min_max_normalize", "sign"})
 _SCALING = frozenset({"times_bits", "over_bits", "times_2^-bits"})
 _SAME = {"normalized_sum": "mean", "to_mean_scalar": "mean"}
-_FLAT_OF_SCALAR = frozenset({
-    "softmax", "logsoftmax", "normalize", "min_max_normalize", "to_std_scalar", "to_var_scalar", "p_dist",
-    "quantize_error",
+_ZERO_OF_SCALAR = frozenset({
+    "logsoftmax", "normalize", "min_max_normalize", "to_std_scalar", "to_var_scalar", "p_dist", "quantize_error",
 })  # fmt: skip
-"""Constant where there is but one number."""
+"""0 where there is but one number."""
+_ZERO = frozenset({("mean", "normalize"), ("to_sum_scalar", "normalize"), ("to_min_scalar", "min_max_normalize")})
+"""0 whatever goes in; computed, it would be rounding noise, which ranks as well as anything."""
 _FLAT = frozenset(
-    [(reduce, "normalize") for reduce in ("mean", "to_sum_scalar", "to_std_scalar", "to_var_scalar", "frobenius_norm")]
-    + [("mean", "softmax"), ("to_sum_scalar", "softmax")]
-    + [("to_min_scalar", "min_max_normalize"), ("to_max_scalar", "min_max_normalize")]
+    [(reduce, "normalize") for reduce in ("to_std_scalar", "to_var_scalar", "frobenius_norm")]
+    + [("mean", "softmax"), ("to_sum_scalar", "softmax"), ("to_max_scalar", "min_max_normalize")]
 )
 """Constant whatever goes in: the trap that the released genotype fell into."""
+_KEEPS_ZERO = frozenset({
+    "mean", "log", "abslog", "abs", "pow", "relu", "frobenius_norm", "sqrt", "revert", "times_bits", "over_bits",
+    "times_2^-bits", "sign", "mish", "swish", "leaky_relu",
+})  # fmt: skip
+ZERO = Node("zero", (), SCALAR, False, True, "0")
+"""The constant 0."""
 
 
 @lru_cache(1 << 16)
@@ -188,6 +194,8 @@ def unary(op: str, a: Node) -> Node:
     if op == "l1_norm":
         return to_mean(unary("abs", a))
     scalar = a.kind == SCALAR
+    if (op, a.op) in _ZERO or (scalar and op in _ZERO_OF_SCALAR) or (a == ZERO and op in _KEEPS_ZERO):
+        return ZERO
     if scalar:
         if op in ("to_sum_scalar", "row_sum", "to_min_scalar", "to_max_scalar", "quantize"):
             return a  # one number is on its own grid
@@ -212,7 +220,7 @@ def unary(op: str, a: Node) -> Node:
     if op == "to_sum_scalar" and (pulled := _pulled(op, a)) is not None:
         return pulled
     bits = a.bits or op in ("times_bits", "over_bits", "times_2^-bits", "quantize", "quantize_error")
-    if (op, a.op) in _FLAT or (scalar and op in _FLAT_OF_SCALAR):
+    if (op, a.op) in _FLAT or (scalar and op == "softmax"):
         bits = False
     return Node(op, (a,), _kind(op, a.kind), bits, op in _POSITIVE or (op in _KEEPS_SIGN and a.positive))
 
@@ -228,6 +236,8 @@ def to_mean(a: Node) -> Node:
     """The mean over a tensor, brought inside what is linear: sums of means share their parts with other proxies."""
     if a.kind == SCALAR:
         return a
+    if ("mean", a.op) in _ZERO:
+        return ZERO
     pulled = _pulled("mean", a)
     if pulled is not None:
         return pulled
@@ -254,9 +264,11 @@ def binary(op: str, a: Node, b: Node) -> Node:
     """op(a, b), simplified; operands of two kinds are reduced to their means."""
     if a.kind != b.kind and SCALAR not in (a.kind, b.kind):
         return binary(op, to_mean(a), to_mean(b))
+    if ZERO in (a, b) and op in ("sum", "difference", "product", "matmul"):
+        if op in ("product", "matmul"):
+            return ZERO
+        return a if b == ZERO else b if op == "sum" else unary("revert", b)
     if op == "matmul" and SCALAR in (a.kind, b.kind):
-        if a.kind != b.kind:
-            a, b = to_mean(a), to_mean(b)
         op = "product"
     if op in ("sum", "difference", "product") and "revert" in (a.op, b.op):
         minus_a, minus_b = a.op == "revert", b.op == "revert"
@@ -275,7 +287,7 @@ def binary(op: str, a: Node, b: Node) -> Node:
         if b.text < a.text:
             return unary("revert", binary("difference", b, a))
         if a == b:
-            return Node(op, (a, b), a.kind, False, True)
+            return ZERO
     if op == "product" and a == b:
         return unary("pow", a)
     kind = SCALAR if op in COMPARING else a.kind if b.kind == SCALAR else b.kind
@@ -375,10 +387,12 @@ def formula(term: Node, released: bool = False) -> str:
 
 
 def _shown(node: Node, released: bool) -> tuple[str, int]:
-    """Text, and how tightly it binds: 1 a sum, 2 a product, 3 closed."""
+    """Text, and how tightly it binds: 1 a sum, 2 a product, 3 a power, 4 closed."""
+    if node.op == "zero":
+        return "0", 4
     if node.op == "input":
         symbol = INPUTS[node.text].symbol
-        return (f"b {symbol}", 2) if released else (symbol, 3)
+        return (f"b {symbol}", 2) if released else (symbol, 2 if "/" in symbol else 4)
     parts = [_shown(argument, released) for argument in node.args]
 
     def at(i: int, level: int) -> str:
@@ -391,13 +405,13 @@ def _shown(node: Node, released: bool) -> tuple[str, int]:
     if node.op == "matmul":
         return f"{at(0, 3)} {at(1, 3)}^T", 2
     if node.op == "pow":
-        return f"{at(0, 4) if ' ' in parts[0][0] or parts[0][0].endswith('^2') else parts[0][0]}^2", 3
+        return f"{at(0, 4)}^2", 3
     if node.op == "abs":
-        return f"|{parts[0][0]}|", 3
+        return f"|{parts[0][0]}|", 4
     if node.op == "abslog":
-        return f"ln|{parts[0][0]}|", 3
+        return f"ln|{parts[0][0]}|", 4
     if node.op == "exp":
-        return f"exp({parts[0][0]})", 3
+        return f"exp({parts[0][0]})", 4
     if node.op == "revert":
         return f"-{at(0, 2)}", 1
     if node.op == "invert":
@@ -408,4 +422,4 @@ def _shown(node: Node, released: bool) -> tuple[str, int]:
         return f"{at(0, 3)} / b", 2
     if node.op == "times_2^-bits":
         return f"2^-b {at(0, 2)}", 2
-    return f"{_NAMES.get(node.op, node.op)}({', '.join(text for text, _ in parts)})", 3
+    return f"{_NAMES.get(node.op, node.op)}({', '.join(text for text, _ in parts)})", 4

@@ -13,7 +13,7 @@ import numpy as np
 
 from evo.errors import ConfigError
 from search_spaces.emq.gathered import Gathered, read, write
-from search_spaces.emq.options import EMQOptions, Rows
+from search_spaces.emq.options import EMQOptions
 from search_spaces.emq.scoring import places_of
 
 VERSION = 1
@@ -32,7 +32,8 @@ class Problem:
         accuracies: (rows, seeds) float64 in [0, 1].
         search_rows, held_out_rows: indices of rows; they share none.
         float_accuracy: of the network before quantization.
-        ceiling: (low, middle, high): Spearman that a perfect proxy would reach, given the noise of the accuracies.
+        ceiling: (estimate, low, high): Spearman between the accuracies of two calibration seeds on the held-out rows;
+            None where the table has one seed.
     """
 
     name: str
@@ -69,15 +70,13 @@ def problem_of(
     name = options.held_out if held_out else options.search
     if name is None:
         return None
-    from search_spaces.emq.benchmark import load
+    from search_spaces.emq.benchmark.loading import load
 
     table = load(name)
     model, images, labels = _model_and_batch(options, held_out, name)
     gathered = _gathered(model, images, labels, table, options, folder, progress)
-    wanted = rows_of(table.method, options.rows)
-    if not len(wanted):
-        raise ConfigError(f"the table {name} has no row of method {options.rows}", "set options.rows")
-    search, held = (np.intersect1d(rows, wanted) for rows in table.split())
+    method = None if options.rows == "all" else options.rows
+    search, held = table.split(method=method)
     return Problem(
         table.network,
         gathered,
@@ -86,21 +85,15 @@ def problem_of(
         search,
         held,
         float(table.float_accuracy),
-        _ceiling(table),
+        _ceiling(table, held),
     )
 
 
-def rows_of(method: Any, wanted: Rows) -> np.ndarray:
-    """Indices of the rows of a method."""
-    method = np.asarray(method)
-    return np.arange(len(method)) if wanted == "all" else np.flatnonzero(method == wanted)
-
-
-def _ceiling(table: Any) -> tuple[float, float, float] | None:
+def _ceiling(table: Any, rows: np.ndarray) -> tuple[float, float, float] | None:
     if table.accuracy.shape[1] < 2:
         return None
-    found = table.ceiling()
-    return float(found.low), float(found.value), float(found.high)
+    found = table.ceiling(rows=rows)
+    return float(found.estimate), float(found.low), float(found.high)
 
 
 def _model_and_batch(options: EMQOptions, held_out: bool, name: str) -> tuple[Any, Any, Any]:
@@ -156,5 +149,5 @@ def _gathered(
         def report(done: int, total: int, what: str) -> None:
             progress(done, total, f"{table.network}: {what}")
 
-        write(path, gather_samples(model, images, labels, table.layers, choices, options.samples, report))
+        write(path, gather_samples(model, images, labels, table.layers, choices, options.samples, progress=report))
     return read(path)

@@ -32,6 +32,7 @@ def gather_samples(
     layers: Sequence[str],
     choices: Sequence[int],
     most: int | None = 2048,
+    hessian: HessianOptions = HESSIAN,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Gathered:
     """Statistics of a classifier on a batch.
@@ -43,6 +44,7 @@ def gather_samples(
         layers: names of the quantized layers, in the order wanted.
         choices: bit-widths.
         most: elements of a tensor that are kept, see `samples.grid`; None: all.
+        hessian: when the estimates of the curvature stop.
         progress: called with (done, total, what).
 
     Raises:
@@ -51,7 +53,7 @@ def gather_samples(
     """
     choices = tuple(sorted(int(b) for b in choices))
     progress(0, 3, "gradients and curvature")
-    statistics = gather(model, batch, labels, layers=layers, bits=choices, hessian=HESSIAN, seed=SEED)
+    statistics = gather(model, batch, labels, layers=layers, bits=choices, hessian=hessian, seed=SEED)
     progress(1, 3, "gradients of outputs")
     outputs = _output_gradients(model, batch, labels, layers)
     progress(2, 3, "quantization errors")

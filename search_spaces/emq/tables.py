@@ -79,6 +79,8 @@ class _Programs:
         """(1 or choices, elements of the node's kind)."""
         if node.op == "input":
             return self.samples.values[node.text]
+        if node.op == "zero":
+            return np.zeros((1, len(self.samples.layers)))
         memory = self._scalars if node.kind == SCALAR else self._tensors
         found = memory.get(node.text)
         if found is None:
