@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evo.space import BaseSpace, Evaluator, Figure, Json, Objective, Preparation, Rung, Variation
+from evo.space import BaseSpace, Evaluator, Figure, Json, Judgement, Objective, Preparation, Rung, Variation
 from search_spaces.emq.expression import expression, formula, size
 from search_spaces.emq.known import KNOWN, RELEASED
 from search_spaces.emq.language import Genome
@@ -132,7 +132,15 @@ class EMQ(BaseSpace[Genome]):
         """A module `score(model, bits, batch)` that needs torch alone."""
         from search_spaces.emq.export import export
 
-        return export(genome, path, origin)
+        return export(genome, path, origin, self.options.samples)
+
+    def allocate(
+        self, settings: Mapping[str, Any], folder: Path, progress: Callable[[int, int, str], None]
+    ) -> Judgement:
+        """Bits of each layer of a model under a budget, by a proxy, quantized and measured; see `allocate/`."""
+        from search_spaces.emq.allocate import allocate
+
+        return allocate(settings, folder, progress)
 
 
 __all__ = ["EMQ", "formula"]
