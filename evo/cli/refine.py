@@ -27,9 +27,18 @@ PLAIN_INTERVAL_S = 10.0
 @click.command("refine")
 @click.argument("run", default="latest")
 @click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set one of the space's settings of a refinement."
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set one of the space's settings of a refinement; --settings lists them.",
 )
-@click.option("--quick", is_flag=True, help="A rehearsal of a minute or so: the same steps on little work.")
+@click.option("--settings", "listing", is_flag=True, help="List what --set takes, for a RUN or a space, and end.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A rehearsal of a minute or so: the same steps on little work, on which no choice should rest.",
+)
 @click.option("--workers", help="Worker processes: a number, or auto [as the run].")
 @click.option("--address", help="Join a Ray cluster: auto, or host:port [as the run].")
 @click.option("--executor", type=click.Choice(["inline", "ray"]), help="Where it computes [as the run].")
@@ -37,14 +46,18 @@ PLAIN_INTERVAL_S = 10.0
 @runs_dir_option
 @json_option
 def command(
-    run: str, overrides: tuple[str, ...], quick: bool, workers: str | None, address: str | None,
+    run: str, overrides: tuple[str, ...], listing: bool, quick: bool, workers: str | None, address: str | None,
     executor: Literal["inline", "ray"] | None, quiet: bool, runs_dir: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Turn a run's leaders into one result, on work that the search never saw.
+    """Turn a run's leaders into one result, by default on work that the search never saw.
 
     The run may still be going on. What is computed is kept in RUN/refined: after Ctrl-C, or a kill, the same command
-    goes on from there.
+    goes on from there. Module and evidence are named after the run, the candidate and the settings; those of another
+    refinement of the run stay beside them.
     """
+    if listing:
+        print_settings(run, runs_dir, as_json)
+        return 0
     from evo.cli.show import run_argument
     from evo.run.folder import resolve_run
     from evo.run.reader import RunReader
@@ -73,6 +86,67 @@ def command(
     else:
         print_end(refined, run_argument(path))
     return 0
+
+
+def print_settings(run: str, runs_dir: str | None, as_json: bool) -> None:
+    """The settings of a refinement, their defaults and meanings, one below the other.
+
+    Args:
+        run: a run, or what `evo run` takes for a space.
+        runs_dir: where runs are.
+
+    Raises:
+        UsageError: the space has no settings.
+    """
+    from dataclasses import MISSING
+
+    from evo.errors import UsageError
+    from evo.settings import settings_of
+
+    space, name = _space_of(run, runs_dir)
+    cls = getattr(space, "refine_settings", lambda: None)()
+    if cls is None:
+        raise UsageError(f"space {name} lists no settings of a refinement", "its documentation may say more")
+    rows = [
+        {"key": found.name, "type": found.type, "default": None if found.default is MISSING else found.default,
+         "meaning": found.meaning}
+        for found in settings_of(cls)
+    ]  # fmt: skip
+    if as_json:
+        echo_json(rows)
+        return
+    for row in rows:
+        click.echo(click.style(f"{row['key']} = {_yaml(row['default'])}", bold=True) + f"  ({row['type']})")
+        click.echo(click.wrap_text(str(row["meaning"]), 110, "    ", "    "))
+
+
+def _space_of(run: str, runs_dir: str | None) -> tuple[Any, str]:
+    """The space of a run, or the one of that name, and its name."""
+    from evo.cli.spaces_of import space_of
+    from evo.errors import EvoError
+    from evo.registry import build_space
+    from evo.run.folder import resolve_run
+    from evo.run.reader import RunReader
+
+    try:
+        path = resolve_run(run, runs_dir)
+    except EvoError as missing:
+        try:
+            return build_space(run, {}), run
+        except EvoError:
+            raise missing from None
+    with RunReader(path) as reader:
+        config = reader.config()
+    return space_of(config), str(config["space"])
+
+
+def _yaml(value: Any) -> str:
+    """A default as --set would take it."""
+    import json
+
+    from evo.cli.options import plain_json
+
+    return json.dumps(plain_json(value))
 
 
 def parsed(overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -225,6 +299,8 @@ def print_end(refined: RefinedRun, run: str) -> None:
     click.echo(f"\nevidence     {refined.path}")
     if refined.module is not None:
         click.echo(f"module       {refined.module}")
+    for number, path in enumerate(refined.earlier):
+        click.echo(f"{'' if number else 'also kept':<13}{path} (an earlier refinement)")
     from evo.space import BaseSpace
 
     judges = getattr(type(refined.space), "judge", BaseSpace.judge) is not BaseSpace.judge
