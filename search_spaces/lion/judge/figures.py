@@ -47,8 +47,8 @@ def _profiles(data: Mapping[str, Any]) -> Figure:
         "Performance profiles",
         figure.to_html(full_html=False, include_plotlyjs=False),
         "The share of held-out tasks on which an optimizer needs at most tau times what the best one needs to reach "
-        f"the {OFFICIAL} target (medians over fresh seeds); higher is better, a miss never counts. Solid: modules, "
-        "dotted: tuned baselines.",
+        f"the {OFFICIAL} target (medians over fresh seeds); higher is better, a miss never counts, "
+        "undecided tasks are left out. Solid: modules, dotted: tuned baselines.",
     )
 
 

@@ -88,6 +88,24 @@ class Perceptron(nn.Module):
         return self.head(x)
 
 
+class GraphConvolution(nn.Module):
+    """Two convolutions over a graph's nodes (Hamilton et al. 2017, GraphSAGE, mean aggregator), then a dense layer.
+
+    (n, 1 + neighbours, 2 x features) -> (n, outputs). A node's first row is its own, the others are its neighbours';
+    each row holds a node's features and the mean of its neighbours', which is what the first convolution takes in.
+    """
+
+    def __init__(self, features: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2 * features, width), nn.Linear(2 * width, width)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.first(x))
+        x = torch.cat([x[:, 0], x[:, 1:].mean(dim=1)], dim=-1)
+        return self.head(F.gelu(self.second(x)))
+
+
 def materialise(build: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
     """The network that `build` describes, on the CPU in float32, its weights drawn from `generator`.
 
@@ -112,8 +130,9 @@ def materialise(build: Callable[[], nn.Module], generator: torch.Generator) -> n
 
 
 def hidden_matrices(network: nn.Module) -> set[str]:
-    """Names of the matrices between the inputs and the output layer: dense layers other than `head`.
+    """Names of the matrices between the inputs and the output layer: dense layers but the last that was defined.
 
     Muon is made for these; its author's advice leaves embeddings, the output layer, gains and biases to AdamW.
     """
-    return {f"{name}.weight" for name, m in network.named_modules() if isinstance(m, nn.Linear) and name != "head"}
+    dense = [f"{name}.weight" if name else "weight" for name, m in network.named_modules() if isinstance(m, nn.Linear)]
+    return set(dense[:-1])

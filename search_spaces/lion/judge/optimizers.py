@@ -92,6 +92,8 @@ def muon(network: nn.Module, lr: float, weight_decay: float) -> list[Optimizer]:
     names = hidden_matrices(network)
     matrices = [p for name, p in network.named_parameters() if name in names]
     rest = [p for name, p in network.named_parameters() if name not in names]
+    if not matrices:  # a network of the user's own, of one dense layer, say
+        return adamw(network, lr, weight_decay)
     return [
         torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay),

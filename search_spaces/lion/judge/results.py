@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evo.report.intervals import bootstrap
 from search_spaces.lion.judge import statistics
-from search_spaces.lion.judge.subjects import REACH, REFERENCE, Subject
+from search_spaces.lion.judge.boxes import REACH
+from search_spaces.lion.judge.statistics import Estimate
+from search_spaces.lion.judge.subjects import REFERENCE, Subject
 from search_spaces.lion.judge.tasks import task_digest, task_named
 
 if TYPE_CHECKING:
     from search_spaces.lion.judge.session import Settings, Tuned
+    from search_spaces.lion.judge.training import Run
+    from search_spaces.lion.judge.tuning import Setting
 
 Outcomes = Mapping[tuple[str, str], "Tuned"]
 
@@ -25,20 +28,23 @@ TARGETS = {
 }
 """The targets of a task. The first is the official one: AlgoPerf takes the best baseline's median, which by
 construction half of that baseline's own runs miss; its worst seed instead is a target that one baseline always reaches.
-On the other two, ratios stay finite where the reference misses the first."""
+On the other two, ratios stay finite where the reference misses the first. Where the one whose loss it is diverged under
+a fresh seed there is no such loss: the task is undecided for that target, and left out of all means and profiles."""
 OFFICIAL = "best"
 COSTS = ("steps", "seconds")
 GOAL = 0.8
-"""Geometric mean of steps-to-target over tuned AdamW's that the project set itself."""
+"""Geometric mean of steps-to-target over tuned AdamW's that the project set itself: a fifth fewer steps."""
 LARGEST_TAU = 4.0
 TAUS = [1.0 + 0.01 * k for k in range(301)]
 EDGE = 1.5
-"""A tuned rate within this factor of its box's edge is marked: the box may have been too small."""
+"""A tuned rate or decay within this factor of its box's edge is marked: the box may have been too small. The lower edge
+of the decay is none: zero lies beyond, and is tried."""
 
 
 def results(settings: Settings, subjects: Sequence[Subject], outcomes: Outcomes) -> dict[str, Any]:
     """All that the text and the figures show."""
     judged = [_task(name, settings, subjects, outcomes) for name in settings.tasks]
+    machines = {run.machine for tuned in outcomes.values() for run in tuned.runs}
     return {
         "protocol": {
             "trials": settings.trials,
@@ -50,7 +56,9 @@ def results(settings: Settings, subjects: Sequence[Subject], outcomes: Outcomes)
             "official": OFFICIAL,
             "reference": REFERENCE,
             "goal": GOAL,
+            "least_seeds": statistics.LEAST_SEEDS,
             "torch": torch.__version__,
+            "machines": sorted(machines),
         },
         "subjects": [
             {
@@ -59,6 +67,7 @@ def results(settings: Settings, subjects: Sequence[Subject], outcomes: Outcomes)
                 "digest": s.digest,
                 "lr_box": [s.lr / REACH, s.lr * REACH],
                 "decay_box": None if s.weight_decay is None else [s.weight_decay / REACH, s.weight_decay * REACH],
+                "path": s.path,
                 "cpu_seconds": sum(
                     row["cpu_seconds"] for task in judged for row in task["rows"] if row["name"] == s.name
                 ),
@@ -66,7 +75,7 @@ def results(settings: Settings, subjects: Sequence[Subject], outcomes: Outcomes)
             for s in subjects
         ],
         "tasks": judged,
-        "summary": {target: _summary(target, subjects, judged) for target in TARGETS},
+        "summary": {target: _summary(target, settings.seeds, subjects, judged) for target in TARGETS},
         "profile": {cost: _profile(cost, subjects, judged) for cost in COSTS},
     }
 
@@ -75,13 +84,19 @@ def _task(name: str, settings: Settings, subjects: Sequence[Subject], outcomes: 
     task, steps = task_named(name), settings.horizon(task_named(name))
     worst = {s.name: max(run.final for run in outcomes[name, s.name].runs) for s in subjects if not s.is_module}
     targets = _targets(worst)
+    folds = task.load()
+    with torch.random.fork_rng(devices=[]):
+        parameters = sum(p.numel() for p in task.build().parameters())
     return {
         "name": name,
         "title": task.title,
         "metric": task.metric,
         "steps": steps,
         "batch": task.batch,
-        "parameters": sum(p.numel() for p in task.build().parameters()),
+        "parameters": parameters,
+        "folds": len(folds),
+        "training_examples": len(folds[0].targets),
+        "validation_examples": sum(len(data.validation_targets) for data in folds),
         "digest": task_digest(name, steps),
         "targets": targets,
         "rows": [_row(subject, outcomes[name, subject.name], targets) for subject in subjects],
@@ -89,7 +104,7 @@ def _task(name: str, settings: Settings, subjects: Sequence[Subject], outcomes: 
 
 
 def _targets(worst: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """Values by target, and whose they are.
+    """Values by target, whose they are, and whether they decide anything: an infinite one does not.
 
     Args:
         worst: for each baseline the largest of its final losses over the fresh seeds.
@@ -101,34 +116,27 @@ def _targets(worst: Mapping[str, float]) -> dict[str, dict[str, Any]]:
         # a baseline that diverged has no loss to share
         "common": max(finite, key=lambda name: finite[name]),
     }
-    return {target: {"loss": worst[owner], "of": owner} for target, owner in owners.items()}
+    return {
+        target: {"loss": worst[owner], "of": owner, "decided": math.isfinite(worst[owner])}
+        for target, owner in owners.items()
+    }
 
 
 def _row(subject: Subject, tuned: Tuned, targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     setting = tuned.settings[tuned.place]
     finals = [run.final for run in tuned.runs]
-    costs: dict[str, Any] = {}
-    for target, at in targets.items():
-        steps = [statistics.reached(run.steps, run.losses, at["loss"]) for run in tuned.runs]
-        seconds = [statistics.reached(run.seconds, run.losses, at["loss"]) for run in tuned.runs]
-        costs[target] = {
-            cost: {"values": values, **statistics.median_interval(values)._asdict()}
-            for cost, values in zip(COSTS, (steps, seconds), strict=True)
-        }
-    mean = bootstrap(finals)
-    low, high = subject.lr / REACH, subject.lr * REACH
     return {
         "name": subject.name,
         "lr": setting.lr,
         "weight_decay": setting.weight_decay if subject.weight_decay is not None else None,
-        "at_edge": setting.lr < low * EDGE or setting.lr > high / EDGE,
+        "at_edge": at_edge(subject, setting),
         "trials": [
             {"lr": s.lr, "weight_decay": s.weight_decay, "final": final, "again": tuned.again.get(place)}
             for place, (s, final) in enumerate(zip(tuned.settings, tuned.trials, strict=True))
         ],
         "diverged": sum(math.isinf(final) for final in tuned.trials),
-        "final": {"values": finals, "mean": mean.mean, "low": mean.low, "high": mean.high},
-        "to": costs,
+        "final": {"values": finals, **statistics.mean_interval(finals)._asdict()},
+        "to": {target: _costs(tuned.runs, at["loss"]) if at["decided"] else None for target, at in targets.items()},
         "training_seconds": statistics.median([run.seconds[-1] for run in tuned.runs]),
         "cpu_seconds": sum(run.seconds[-1] for run in tuned.runs),
         "curve": {
@@ -138,25 +146,54 @@ def _row(subject: Subject, tuned: Tuned, targets: Mapping[str, Mapping[str, Any]
     }
 
 
-def _summary(target: str, subjects: Sequence[Subject], judged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each subject its costs over tuned AdamW's, geometric means over the tasks."""
+def at_edge(subject: Subject, setting: Setting) -> list[str]:
+    """Which of "lr" and "decay" lies near an edge of the subject's box; see `EDGE`."""
+    found = []
+    if not subject.lr / REACH * EDGE <= setting.lr <= subject.lr * REACH / EDGE:
+        found.append("lr")
+    if subject.weight_decay is not None and abs(setting.weight_decay) > abs(subject.weight_decay) * REACH / EDGE:
+        found.append("decay")
+    return found
+
+
+def _costs(runs: Sequence[Run], target: float) -> dict[str, Any]:
+    """Steps and seconds to a target: of each run, and their median with its interval."""
+    found = {
+        "steps": [statistics.reached(run.steps, run.losses, target) for run in runs],
+        "seconds": [statistics.reached(run.seconds, run.losses, target) for run in runs],
+    }
+    return {cost: {"values": values, **statistics.median_interval(values)._asdict()} for cost, values in found.items()}
+
+
+def _summary(
+    target: str, seeds: int, subjects: Sequence[Subject], judged: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """For each subject its costs over tuned AdamW's, by task (None where that is undecided) and as geometric means
+    over the tasks that are decided (None where none is)."""
     rows = []
+    decided = [task for task in judged if task["targets"][target]["decided"]]
     for place, subject in enumerate(subjects):
         entry: dict[str, Any] = {"name": subject.name}
         for cost in COSTS:
-            own = [task["rows"][place]["to"][target][cost]["values"] for task in judged]
-            reference = [_reference(task)["to"][target][cost]["values"] for task in judged]
+            own = [task["rows"][place]["to"][target][cost]["values"] for task in decided]
+            reference = [_reference(task)["to"][target][cost]["values"] for task in decided]
             bounds = [
-                float(task["steps"]) if cost == "steps" else _reference(task)["training_seconds"] for task in judged
+                float(task["steps"]) if cost == "steps" else _reference(task)["training_seconds"] for task in decided
             ]
-            medians = [
-                statistics.ratio(statistics.median(a), statistics.median(b), bound)
-                for a, b, bound in zip(own, reference, bounds, strict=True)
-            ]
-            entry[cost] = {"tasks": medians, **statistics.mean_ratio(own, reference, bounds)._asdict()}
-        entry["missed"] = sum(math.isinf(task["rows"][place]["to"][target]["steps"]["value"]) for task in judged)
+            medians = {
+                task["name"]: statistics.ratio(statistics.median(a), statistics.median(b), bound)
+                for task, a, b, bound in zip(decided, own, reference, bounds, strict=True)
+            }
+            entry[cost] = {"tasks": [medians.get(task["name"]) for task in judged], **_UNDECIDED}
+            if decided:
+                found = statistics.mean_ratio(own, reference, bounds)
+                entry[cost] |= {**found._asdict(), "standing": statistics.standing(found, GOAL, seeds)}
+        entry["missed"] = sum(math.isinf(task["rows"][place]["to"][target]["steps"]["value"]) for task in decided)
         rows.append(entry)
     return rows
+
+
+_UNDECIDED: Mapping[str, Any] = {**dict.fromkeys(Estimate._fields), "standing": "undecided"}
 
 
 def _reference(task: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,9 +201,12 @@ def _reference(task: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _profile(cost: str, subjects: Sequence[Subject], judged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Performance profiles to the official target, among all subjects of this judgement."""
+    """Performance profiles to the official target, among all subjects of this judgement, on the tasks it decides."""
+    decided = [task for task in judged if task["targets"][OFFICIAL]["decided"]]
+    if not decided:
+        return []
     medians = {
-        subject.name: [task["rows"][place]["to"][OFFICIAL][cost]["value"] for task in judged]
+        subject.name: [task["rows"][place]["to"][OFFICIAL][cost]["value"] for task in decided]
         for place, subject in enumerate(subjects)
     }
     return [

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import torch
 
+from evo.errors import ConfigError
+from search_spaces.lion.judge.boxes import ModuleError
+from search_spaces.lion.judge.faults import place_in, told
 from search_spaces.lion.judge.subjects import Subject, build_of
 from search_spaces.lion.judge.tasks import task_digest, task_named
-from search_spaces.lion.judge.training import Run, train
+from search_spaces.lion.judge.training import Run, machine, train
 from search_spaces.lion.judge.tuning import Setting
 
-VERSION = 1
+VERSION = 2
 """Of the files' format."""
 
 
@@ -27,7 +30,7 @@ class Unit:
 
     Attributes:
         subject: the optimizer.
-        task: name of the task.
+        task: name of the task, or `module:attr` of the user's own.
         setting: peak learning rate and weight decay.
         seed: number of the seed.
         steps: the horizon.
@@ -41,36 +44,48 @@ class Unit:
 
     @property
     def key(self) -> str:
-        """Hexadecimal digest of subject, task, setting, seed, horizon and torch's version."""
+        """Hexadecimal digest of subject, task, setting, seed, horizon, torch's version and this machine's processor:
+        CPU seconds of two processors are not compared."""
         parts = [
             VERSION, self.subject.digest, task_digest(self.task, self.steps), self.setting.lr.hex(),
-            self.setting.weight_decay.hex(), self.seed, torch.__version__,
+            self.setting.weight_decay.hex(), self.seed, torch.__version__, machine(),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def run_unit(work: tuple[Unit, str]) -> tuple[str, str]:
+def run_unit(work: tuple[Unit, str, str]) -> tuple[str, str]:
     """Train, and keep the run's file; the worker's function.
 
     Args:
-        work: the unit, and the store's folder.
+        work: the unit, its key (the driver's: a worker may sit on another machine), and the store's folder.
 
     Returns:
         The unit's key and the file's content, for a driver that does not share the worker's disk.
+
+    Raises:
+        ModuleError: the judged module raised. ConfigError: the user's own task did.
     """
-    unit, folder = work
-    run = train(
-        task_named(unit.task), build_of(unit.subject), unit.setting.lr, unit.setting.weight_decay, unit.seed, unit.steps
-    )
+    unit, key, folder = work
+    task, (lr, weight_decay) = task_named(unit.task), unit.setting
+    try:
+        run = train(task, build_of(unit.subject), lr, weight_decay, unit.seed, unit.steps)
+    except Exception as error:
+        at = f"lr {lr:.3g}, weight_decay {weight_decay:.3g}, seed {unit.seed}"
+        if unit.subject.is_module and (where := place_in(error, [unit.subject.path])):
+            raise ModuleError(f"{unit.subject.name} failed on {unit.task} ({at}): {told(error)}", where) from error
+        if where := place_in(error, task.files):
+            what = f"the task {unit.task} failed under {unit.subject.name} ({at})"
+            raise ConfigError(f"{what}: {told(error)}", where) from error
+        raise
     content = {
-        "subject": unit.subject.name, "task": unit.task, "lr": unit.setting.lr,
-        "weight_decay": unit.setting.weight_decay, "seed": unit.seed, "torch": torch.__version__, **asdict(run),
+        "subject": unit.subject.name, "task": unit.task, "lr": lr, "weight_decay": weight_decay, "seed": unit.seed,
+        "torch": torch.__version__, **asdict(run),
         # strict JSON has no infinities
         "losses": [loss if math.isfinite(loss) else None for loss in run.losses],
     }  # fmt: skip
     text = json.dumps(content, allow_nan=False) + "\n"
-    write_whole(Path(folder) / f"{unit.key}.json", text)
-    return unit.key, text
+    write_whole(Path(folder) / f"{key}.json", text)
+    return key, text
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -119,4 +134,4 @@ class Runs:
 def _decoded(text: str) -> Run:
     value = json.loads(text)
     losses = tuple(math.inf if loss is None else float(loss) for loss in value["losses"])
-    return Run(tuple(value["steps"]), losses, tuple(value["seconds"]), value["diverged"])
+    return Run(tuple(value["steps"]), losses, tuple(value["seconds"]), value["diverged"], value["machine"])

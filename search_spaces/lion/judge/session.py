@@ -14,7 +14,7 @@ from evo.options import did_you_mean
 from evo.space import Judgement, Preparation
 from search_spaces.lion.judge import tuning
 from search_spaces.lion.judge.runs import Runs, Unit, run_unit
-from search_spaces.lion.judge.subjects import Subject, baselines, module_subject
+from search_spaces.lion.judge.subjects import Subject, baselines, module_subject, names
 from search_spaces.lion.judge.tasks import TASKS, Task, task_named
 from search_spaces.lion.judge.training import Run
 from search_spaces.lion.judge.tuning import Setting
@@ -33,13 +33,15 @@ class Settings:
     Attributes:
         trials: settings that each subject is tuned over, on each task.
         seeds: fresh seeds that each tuned subject is judged on.
-        tasks: names of held-out tasks; empty for all.
+        tasks: names of held-out tasks, or `module:attr` of the user's own (see `own`); empty for all that ship.
+        own: more tasks of the user's own, beside those of `tasks`.
         steps: a horizon instead of the tasks' own, for a quick look; None for theirs.
     """
 
-    trials: int = 12
+    trials: int = 24
     seeds: int = 5
     tasks: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
     steps: int | None = None
 
     @classmethod
@@ -47,7 +49,8 @@ class Settings:
         """Checked settings.
 
         Raises:
-            ConfigError: a key is not known, or a value is out of range. UsageError: a task is not known.
+            ConfigError: a key is not known, a value is out of range, or a class is no task. UsageError: a task is not
+                known.
         """
         known = [field.name for field in fields(cls)]
         for key in given:
@@ -55,16 +58,23 @@ class Settings:
                 raise ConfigError(
                     f"the judgement has no setting {key!r}", did_you_mean(key, known) or f"known: {', '.join(known)}"
                 )
-        made = replace(cls(), **{**given, "tasks": tuple(given.get("tasks", ()))})
+        lists = {key: tuple(given.get(key, ())) for key in ("tasks", "own")}
+        made = replace(cls(), **{**given, **lists})
         for key, least in (("trials", 1), ("seeds", 1), ("steps", 2)):
             value = getattr(made, key)
             if value is None and key == "steps":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{key} must be an integer of at least {least}, not {value!r}", "")
-        for name in made.tasks:
+        for name in made.own:
+            if ":" not in name:
+                raise ConfigError(f"a task of your own is named as module:attr, not {name!r}", "")
+        asked = [*(made.tasks or TASKS), *made.own]
+        shipped = [name for name in TASKS if name in asked]
+        others = [name for name in dict.fromkeys(asked) if name not in TASKS]
+        for name in others:
             task_named(name)
-        return replace(made, tasks=tuple(name for name in TASKS if not made.tasks or name in made.tasks))
+        return replace(made, tasks=(*shipped, *others), own=())
 
     def horizon(self, task: Task) -> int:
         """Steps of a training run."""
@@ -107,8 +117,8 @@ def judge(modules: Sequence[Path], given: Mapping[str, Any], work: Preparation) 
 
     settings = Settings.of(given)
     subjects = baselines()
-    for path in modules:
-        subjects.append(module_subject(path, {subject.name for subject in subjects}))
+    called = names(modules, [subject.name for subject in subjects])
+    subjects += [module_subject(path, name) for path, name in zip(modules, called, strict=True)]
     data = results(settings, subjects, outcomes(settings, subjects, work))
     return Judgement(text(data), data, tuple(figures(data)))
 
@@ -170,7 +180,7 @@ def _do(units: Sequence[Unit], runs: Runs, work: Preparation, counter: _Counter,
     for start in range(0, len(missing), SLICE):
         part = missing[start : start + SLICE]
         with _watched(part, runs, counter, what):
-            done = work.map(run_unit, [(unit, str(runs.folder)) for unit in part])
+            done = work.map(run_unit, [(unit, unit.key, str(runs.folder)) for unit in part])
         for key, text in done:
             runs.keep(key, text)
         counter.add(len(part), what)

@@ -11,13 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 RESAMPLES = 4000
 LEVEL = 0.95
+LEAST_SEEDS = 5
+"""Seeds that an interval of a median needs. It cannot reach beyond the values, and they all lie to one side of the true
+median with a probability of 2 ** (1 - seeds): with 5 the interval covers at most 94 %, with 3 at most 75 %. In a
+simulation (log-normal costs, 1,500 repetitions) the interval of `mean_ratio` over 1, 4 and 5 tasks covered 94, 98 and
+98 % with 5 seeds, 75, 95 and 96 % with 3."""
 
 
 class Estimate(NamedTuple):
-    """A value, and the bounds of its 95 % percentile bootstrap interval."""
+    """A value, and the bounds of its 95 % interval."""
 
     value: float
     low: float
@@ -30,7 +36,12 @@ def reached(at: Sequence[float], losses: Sequence[float], target: float) -> floa
     Args:
         at: (points,) steps or seconds of each validation.
         losses: (points,) validation losses, lower is better.
+
+    Raises:
+        ValueError: the target is not finite; a run that diverged would reach it at once.
     """
+    if not math.isfinite(target):
+        raise ValueError(f"a target of {target} is no target")
     for place, loss in zip(at, losses, strict=True):
         if loss <= target:
             return float(place)
@@ -46,8 +57,25 @@ def median(values: Sequence[float]) -> float:
     return float(ordered[middle]) if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2.0
 
 
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """The mean over seeds with Student's t interval: the bootstrap's is too narrow for a mean of a few values.
+
+    All three are infinite where a value is; the bounds are the value itself where there is one alone.
+    """
+    if not len(values):
+        raise ValueError("no values to take a mean of")
+    if any(math.isinf(value) for value in values):
+        return Estimate(math.inf, math.inf, math.inf)
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Estimate(mean, mean, mean)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    reach = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2.0)) * spread
+    return Estimate(mean, mean - reach, mean + reach)
+
+
 def median_interval(values: Sequence[float]) -> Estimate:
-    """The median over seeds with its bootstrap interval."""
+    """The median over seeds with its percentile bootstrap interval."""
     return _bootstrap([len(values)], lambda picks: _medians(np.asarray(values, float)[picks[0]]))
 
 
@@ -104,6 +132,33 @@ def mean_ratio(
         return [geometric_mean(row) for row in rows]
 
     return _bootstrap([len(cost) for cost in costs], measure)
+
+
+def standing(found: Estimate, goal: float, seeds: int) -> str:
+    """What an interval of a ratio shows, by the bound that speaks against it; one of the keys of `STANDINGS`.
+
+    Args:
+        found: ratio to the reference's cost, lower is better.
+        goal: the ratio that is aimed at, below 1.
+        seeds: that went into it.
+    """
+    if seeds < LEAST_SEEDS:
+        return "too few seeds"
+    if found.high <= goal:
+        return "goal"
+    if found.high < 1.0:
+        return "better"
+    return "worse" if found.low > 1.0 else "not shown"
+
+
+STANDINGS: Mapping[str, str] = {
+    "goal": "shown: the whole interval is at or below the goal",
+    "better": "fewer steps than the reference's are shown, the goal is not: the interval ends between the goal and 1",
+    "not shown": "not shown: the interval ends at or above 1",
+    "worse": "missed: more steps than the reference's",
+    "undecided": "undecided: no task has such a target",
+    "too few seeds": f"not shown: an interval needs at least {LEAST_SEEDS} seeds",
+}
 
 
 def _medians(values: np.ndarray) -> list[float]:

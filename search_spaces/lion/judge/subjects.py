@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
-import math
 import sys
-import traceback
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,19 +16,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from evo.errors import UsageError
 from search_spaces.lion.judge import optimizers
+from search_spaces.lion.judge.boxes import ModuleError, centres
 from search_spaces.lion.judge.code import code_digest, source_digest
+from search_spaces.lion.judge.faults import place_in, told
 from search_spaces.lion.judge.optimizers import Build
-
-REACH = 16.0
-"""Every subject's learning rate is tuned within this factor to each side of its box's centre, and so is its decay."""
-DECAY_CENTRE = 0.064
-"""Centre of the decay's box where a module's own default is zero: AdamW's."""
-
-
-class ModuleError(UsageError):
-    """A file that cannot be judged: it does not import, or does not hold one optimizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +30,10 @@ class Subject:
     Attributes:
         name: for tables; unique in a judgement.
         digest: hexadecimal digest of the code that defines it.
-        lr: centre of the learning rate's box; from lr / 16 to 16 lr.
+        lr: centre of the learning rate's box; from lr / REACH to lr * REACH.
         weight_decay: centre of the decay's box, or None where it has no decay to tune.
         source: the exported module's text; empty for a baseline.
+        path: the exported module's file, for messages; empty for a baseline.
     """
 
     name: str
@@ -50,6 +41,7 @@ class Subject:
     lr: float
     weight_decay: float | None
     source: str = ""
+    path: str = ""
 
     @property
     def is_module(self) -> bool:
@@ -65,15 +57,15 @@ class Baseline(NamedTuple):
 
 
 BASELINES: Mapping[str, Baseline] = {
-    "AdamW": Baseline(optimizers.adamw, 3.2e-3, 0.064),
-    "NAdam": Baseline(optimizers.nadam, 3.2e-3, 0.064),
-    "SGD": Baseline(optimizers.sgd, 0.16, 1.6e-4),
-    "Lion": Baseline(optimizers.lion, 8e-4, 0.32),
-    "Muon": Baseline(optimizers.muon, 6.4e-3, 0.064),
+    "AdamW": Baseline(optimizers.adamw, 3.2e-3, 0.128),
+    "NAdam": Baseline(optimizers.nadam, 3.2e-3, 0.128),
+    "SGD": Baseline(optimizers.sgd, 0.16, 3.2e-4),
+    "Lion": Baseline(optimizers.lion, 8e-4, 0.64),
+    "Muon": Baseline(optimizers.muon, 6.4e-3, 0.128),
 }
-"""The table of search boxes. Each spans a factor of 256 in both dimensions, as every module's does. Lion's rate is a
-quarter of AdamW's and its decay five times as large (Chen et al. 2023, section 5: 3 to 10 times); SGD's decay
-multiplies the gradient's scale and is small."""
+"""The table of search boxes' centres. Each box spans a factor of 1,024 in both dimensions, as every module's does.
+Lion's rate is a quarter of AdamW's and its decay five times as large (Chen et al. 2023, section 5: 3 to 10 times);
+SGD's decay multiplies the gradient's scale and is small."""
 REFERENCE = "AdamW"
 """The baseline that ratios are taken to."""
 
@@ -87,12 +79,36 @@ def baselines() -> list[Subject]:
     ]
 
 
-def module_subject(path: Path, taken: set[str]) -> Subject:
+def names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
+    """What modules are called in tables: the file's name, with as much of its folder as tells it from the others.
+
+    Args:
+        paths: of the modules.
+        taken: names that are in use: the baselines'.
+
+    Raises:
+        ModuleError: a file is given twice.
+    """
+    whole = [Path(path).resolve().with_suffix("").parts for path in paths]
+    for path, count in Counter(whole).items():
+        if count > 1:
+            raise ModuleError(f"the module {Path(*path)}.py is given twice", "give each file once")
+    found = []
+    for parts in whole:
+        rivals = [*(other for other in whole if other is not parts), *((name,) for name in taken)]
+        kept = 1
+        while kept < len(parts) and any(other[-kept:] == parts[-kept:] for other in rivals):
+            kept += 1
+        found.append("/".join(parts[-kept:]))
+    return found
+
+
+def module_subject(path: Path, name: str) -> Subject:
     """The subject of an exported module, tried on a small network first.
 
     Args:
         path: the file.
-        taken: names that are in use.
+        name: see `names`.
 
     Raises:
         ModuleError: the file is not there, does not import, holds no `torch.optim.Optimizer` subclass or several, its
@@ -102,13 +118,16 @@ def module_subject(path: Path, taken: set[str]) -> Subject:
         source = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModuleError(f"cannot read module {path}: {error}", "give the file that `evo export` wrote") from error
-    name = Path(path).stem
-    if name in taken:
-        raise ModuleError(f"two subjects are called {name}", "rename the file: a module is named after it")
     optimizer = optimizer_class(source, str(path))
-    lr, decay = centres(optimizer, str(path))
-    subject = Subject(name, source_digest(source), lr, decay, source)
-    _try(subject, path)
+    try:
+        lr, decay = centres(optimizer, str(path))
+        subject = Subject(name, source_digest(source), lr, decay, source, str(path))
+        _try(subject)
+    except ModuleError:
+        raise
+    except (Exception, SystemExit) as error:
+        hint = place_in(error, [str(path)]) or "it is made with parameters, lr and, where it takes one, weight_decay"
+        raise ModuleError(f"{path} cannot train: {told(error)}", hint) from error
     return subject
 
 
@@ -116,7 +135,7 @@ def build_of(subject: Subject) -> Build:
     """How the subject makes its optimizers for a network."""
     if not subject.is_module:
         return BASELINES[subject.name].build
-    optimizer = optimizer_class(subject.source, subject.name)
+    optimizer = optimizer_class(subject.source, subject.path)
 
     def build(network: nn.Module, lr: float, weight_decay: float) -> list[Optimizer]:
         decay = {} if subject.weight_decay is None else {"weight_decay": weight_decay}
@@ -136,10 +155,10 @@ def optimizer_class(source: str, where: str) -> type[Optimizer]:
     sys.modules[module.__name__] = module  # where dataclasses and pickle look for it
     try:
         exec(compile(source, where, "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sys.modules.pop(module.__name__, None)
         raise ModuleError(
-            f"importing {where} failed: {type(error).__name__}: {error}", f"try `python {where}`"
+            f"importing {where} failed: {told(error)}", place_in(error, [where]) or f"try `python {where}`"
         ) from error
     found = [
         value
@@ -156,41 +175,15 @@ def optimizer_class(source: str, where: str) -> type[Optimizer]:
     return found[0]
 
 
-def centres(optimizer: type[Optimizer], where: str) -> tuple[float, float | None]:
-    """Centres of the boxes: the constructor's own defaults of `lr` and, where it has one, `weight_decay`.
-
-    Raises:
-        ModuleError: there is no `lr`, or its default is not a positive number.
-    """
-    parameters = inspect.signature(optimizer.__init__).parameters
-    lr = parameters["lr"].default if "lr" in parameters else None
-    if isinstance(lr, bool) or not isinstance(lr, int | float) or not math.isfinite(lr) or lr <= 0:
-        raise ModuleError(
-            f"{where}: {optimizer.__name__} has no `lr` with a positive default", "it is tuned around that default"
-        )
-    if "weight_decay" not in parameters:
-        return float(lr), None
-    decay = parameters["weight_decay"].default
-    if isinstance(decay, bool) or not isinstance(decay, int | float) or not math.isfinite(decay):
-        raise ModuleError(f"{where}: the default of `weight_decay` is no number", "give it one, 0 for none")
-    return float(lr), float(decay) or DECAY_CENTRE
-
-
-def _try(subject: Subject, path: Path) -> None:
+def _try(subject: Subject) -> None:
     """Two steps on a small network, with decay and without."""
     for decay in (subject.weight_decay or 0.0, 0.0):
         network = nn.utils.skip_init(nn.Linear, 3, 2)
         with torch.no_grad():
             for number, parameter in enumerate(network.parameters(), 1):
                 parameter.fill_(0.1 * number)
-        try:
-            (optimizer,) = build_of(subject)(network, subject.lr, decay)
-            for _ in range(2):
-                optimizer.zero_grad()
-                network(torch.ones(4, 3)).square().mean().backward()
-                optimizer.step()
-        except Exception as error:
-            raise ModuleError(
-                f"{path} cannot train: {type(error).__name__}: {error}",
-                traceback.format_exc(limit=-1).strip().splitlines()[0] if error.__traceback__ else "",
-            ) from error
+        (optimizer,) = build_of(subject)(network, subject.lr, decay)
+        for _ in range(2):
+            optimizer.zero_grad()
+            network(torch.ones(4, 3)).square().mean().backward()
+            optimizer.step()

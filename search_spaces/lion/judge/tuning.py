@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import qmc
 
-from search_spaces.lion.judge.subjects import REACH, Subject
+from search_spaces.lion.judge.boxes import REACH
+from search_spaces.lion.judge.subjects import Subject
 
 NO_DECAY = 0.25
 """Share of the trials without weight decay."""

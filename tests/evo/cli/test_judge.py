@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -74,11 +75,13 @@ def test_settings_reach_the_space_and_results_are_written(evo: Evo, tmp_path: Pa
     assert said.code == 0, said.err
     assert "a <table>" in said.out
     assert "tuning: 1 of 2" in said.err
-    data = json.loads((out / "judged" / "found.json").read_text())
+    (made,) = (out / "judged").iterdir()
+    assert re.fullmatch("found-[0-9a-f]{8}", made.name)
+    data = json.loads((made / "found.json").read_text())
     assert data == {
         "modules": ["found.py"], "settings": {"trials": 3, "tasks": ["a", "b"]}, "squares": [1, 4, 9], "cost": "inf",
     }  # fmt: skip
-    page = (out / "judged" / "found.html").read_text()
+    page = (made / "found.html").read_text()
     assert "a &lt;table&gt;" in page
     assert "<div>figure</div>" in page
     assert "Plotly" in page
@@ -126,5 +129,5 @@ def test_lion_judges_in_a_process_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "AdamW" in done.stdout
-    assert (tmp_path / "lion" / "baselines.html").is_file()
+    assert len(list((tmp_path / "lion").glob("baselines-*/baselines.html"))) == 1
     assert len(list((tmp_path / "lion" / "runs").iterdir())) == 5 * 3

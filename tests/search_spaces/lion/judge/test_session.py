@@ -9,9 +9,11 @@ from evo.errors import ConfigError, UsageError
 from evo.space import Preparation
 from search_spaces.lion import Lion
 from search_spaces.lion.judge import results as made
+from search_spaces.lion.judge.boxes import ModuleError
+from search_spaces.lion.judge.names import HELD_OUT
 from search_spaces.lion.judge.runs import Runs, Unit, run_unit
 from search_spaces.lion.judge.session import Settings, Tuned
-from search_spaces.lion.judge.subjects import ModuleError, Subject, baselines
+from search_spaces.lion.judge.subjects import Subject, baselines
 from search_spaces.lion.judge.training import Run
 from search_spaces.lion.judge.tuning import Setting
 
@@ -93,7 +95,7 @@ def test_a_judgement_that_was_stopped_goes_on_where_it_was(tmp_path, module):
 
 def test_runs_that_came_from_another_disk_are_kept_here(tmp_path):
     unit = Unit(baselines()[0], "photographs", Setting(1e-3, 0.0), 0, 2)
-    key, text = run_unit((unit, str(tmp_path / "there")))
+    key, text = run_unit((unit, unit.key, str(tmp_path / "there")))
     here = Runs(tmp_path / "here")
     assert unit not in here
     with pytest.raises(KeyError):
@@ -106,7 +108,7 @@ def test_runs_that_came_from_another_disk_are_kept_here(tmp_path):
 def test_a_divergence_survives_the_file(tmp_path):
     sgd = next(subject for subject in baselines() if subject.name == "SGD")
     unit = Unit(sgd, "photographs", Setting(1e6, 0.0), 0, 40)
-    run_unit((unit, str(tmp_path)))
+    run_unit((unit, unit.key, str(tmp_path)))
     assert math.isinf(Runs(tmp_path)[unit].final)
     json.loads(next(tmp_path.iterdir()).read_text(), parse_constant=pytest.fail)  # strict
 
@@ -145,7 +147,8 @@ def test_bad_settings_are_named(given, error, message):
 
 def test_tasks_keep_their_order_and_default_to_all():
     assert Settings.of({"tasks": ["photographs", "vit"]}).tasks == ("vit", "photographs")
-    assert len(Settings.of({}).tasks) == 4
+    assert Settings.of({}).tasks == tuple(HELD_OUT)
+    assert len(HELD_OUT) == 5
 
 
 # Known runs: losses at steps 0, 100, 200, 300, 400 of 400; seconds are a hundredth of the steps.
@@ -153,7 +156,7 @@ def test_tasks_keep_their_order_and_default_to_all():
 
 def run(*losses):
     steps = (0, 100, 200, 300, 400)
-    return Run(steps, losses, tuple(step / 100 for step in steps), None)
+    return Run(steps, losses, tuple(step / 100 for step in steps), None, "cpu")
 
 
 def tuned(*runs):
@@ -179,9 +182,9 @@ def known(found):
 def test_targets_are_worst_seeds_of_baselines():
     (task,) = known([run(9, 1, 0.1, 0.1, 0.1)] * 3)["tasks"]
     assert task["targets"] == {
-        "best": {"loss": 1.2, "of": "Muon"},
-        "reference": {"loss": 2.2, "of": "AdamW"},
-        "common": {"loss": 2.2, "of": "AdamW"},
+        "best": {"loss": 1.2, "of": "Muon", "decided": True},
+        "reference": {"loss": 2.2, "of": "AdamW", "decided": True},
+        "common": {"loss": 2.2, "of": "AdamW", "decided": True},
     }
 
 
@@ -205,7 +208,7 @@ def test_costs_and_ratios_of_known_runs():
 def test_a_module_that_fails_is_reported_as_infinite_and_has_missed():
     data = known([run(9, 5, 4, 3, 2.15), run(9, INF, INF, INF, INF), run(9, 5, 4, 3, 2.15)])
     found = data["tasks"][0]["rows"][2]
-    assert found["final"]["mean"] == INF
+    assert found["final"]["value"] == INF
     assert found["to"]["reference"]["steps"]["value"] == 400.0
     assert {row["name"]: row["missed"] for row in data["summary"]["best"]} == {"AdamW": 1, "Muon": 0, "found": 1}
     assert "missed" in session_text(data)
@@ -219,9 +222,9 @@ def session_text(data):
 
 def test_a_baseline_that_diverged_sets_no_target():
     assert made._targets({"AdamW": 2.0, "SGD": INF, "Muon": 1.0}) == {
-        "best": {"loss": 1.0, "of": "Muon"},
-        "reference": {"loss": 2.0, "of": "AdamW"},
-        "common": {"loss": 2.0, "of": "AdamW"},
+        "best": {"loss": 1.0, "of": "Muon", "decided": True},
+        "reference": {"loss": 2.0, "of": "AdamW", "decided": True},
+        "common": {"loss": 2.0, "of": "AdamW", "decided": True},
     }
 
 

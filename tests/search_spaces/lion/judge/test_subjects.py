@@ -9,8 +9,9 @@ from torch import nn
 from search_spaces.lion import programs
 from search_spaces.lion.export import export
 from search_spaces.lion.judge import optimizers, subjects
+from search_spaces.lion.judge.boxes import ModuleError
 from search_spaces.lion.judge.networks import Perceptron, materialise
-from search_spaces.lion.judge.subjects import ModuleError, module_subject
+from search_spaces.lion.judge.subjects import module_subject
 
 PLAIN = '''
 """A module."""
@@ -40,28 +41,17 @@ def plain(lr="0.1", decay=""):
     return PLAIN.format(lr=lr, decay=decay)
 
 
-def test_a_module_is_tuned_around_its_own_defaults(tmp_path):
-    subject = module_subject(write(tmp_path, plain("0.02", ", weight_decay=0.5")), set())
-    assert (subject.name, subject.lr, subject.weight_decay, subject.is_module) == ("found", 0.02, 0.5, True)
-
-
-def test_decay_is_tuned_only_where_the_constructor_takes_it(tmp_path):
-    assert module_subject(write(tmp_path, plain()), set()).weight_decay is None
-    zero = module_subject(write(tmp_path, plain(decay=", weight_decay=0.0")), set())
-    assert zero.weight_decay == subjects.DECAY_CENTRE
-
-
 def test_what_evo_export_writes_is_accepted(tmp_path):
     path = export(programs.lion(), tmp_path / "lion.py", {"run": "r"})
-    subject = module_subject(path, set())
+    subject = module_subject(path, "found")
     (optimizer,) = subjects.build_of(subject)(nn.Linear(2, 2), subject.lr, 0.0)
     assert isinstance(optimizer, torch.optim.Optimizer)
 
 
 def test_the_digest_is_of_what_computes_not_of_words(tmp_path):
-    one = module_subject(write(tmp_path, plain()), set())
-    other = module_subject(write(tmp_path, "# told\n" + plain().replace("A module.", "Another origin.")), set())
-    changed = module_subject(write(tmp_path, plain().replace("sub_", "add_")), set())
+    one = module_subject(write(tmp_path, plain()), "found")
+    other = module_subject(write(tmp_path, "# told\n" + plain().replace("A module.", "Another origin.")), "found")
+    changed = module_subject(write(tmp_path, plain().replace("sub_", "add_")), "found")
     assert one.digest == other.digest != changed.digest
 
 
@@ -82,15 +72,13 @@ def test_the_digest_is_of_what_computes_not_of_words(tmp_path):
 )
 def test_a_file_that_cannot_be_judged_is_refused_with_its_reason(tmp_path, text, message):
     with pytest.raises(ModuleError, match=message) as caught:
-        module_subject(write(tmp_path, text), set())
+        module_subject(write(tmp_path, text), "found")
     assert caught.value.exit_code == 2
 
 
-def test_a_missing_file_and_a_taken_name_are_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ModuleError, match="cannot read"):
-        module_subject(tmp_path / "none.py", set())
-    with pytest.raises(ModuleError, match="two subjects"):
-        module_subject(write(tmp_path, plain(), "AdamW.py"), {"AdamW"})
+        module_subject(tmp_path / "none.py", "found")
 
 
 def small_network():

@@ -6,7 +6,7 @@ import torch
 
 from evo.errors import UsageError
 from search_spaces.data import fashion_mnist
-from search_spaces.lion.judge import tasks
+from search_spaces.lion.judge import sources, tasks
 from search_spaces.lion.judge.code import source_digest
 from search_spaces.lion.judge.networks import materialise
 from search_spaces.lion.judge.tasks import TASKS
@@ -24,7 +24,7 @@ def generator(seed=0):
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_initial_networks_start_near_the_loss_of_guessing(task):
-    data, network = task.load(), materialise(task.build, generator())
+    data, network = task.load()[0], materialise(task.build, generator())
     with torch.no_grad():
         loss = float(task.loss(network(data.validation_inputs), data.validation_targets))
     guess = {"vit": np.log(10), "characters": np.log(64)}.get(task.name, 1.0)
@@ -44,28 +44,28 @@ def test_initial_weights_depend_on_the_seed_alone(task):
 
 def test_images_are_of_the_held_out_part():
     part = fashion_mnist.part("held_out")
-    data = tasks.clothes.__wrapped__()  # what other tests of this process loaded may be the whole set
+    data = sources.clothes.__wrapped__()  # what other tests of this process loaded may be the whole set
     assert np.array_equal(data.inputs[:5].mul(255).round().byte().numpy(), part.train.images[:5])
-    assert np.array_equal(data.validation_targets.numpy(), part.validation.labels[: tasks.VALIDATION_IMAGES])
+    assert np.array_equal(data.validation_targets.numpy(), part.validation.labels[: sources.VALIDATION_IMAGES])
 
 
 def test_a_character_is_predicted_from_those_before_it():
-    data = TASKS["characters"].load()
+    data = TASKS["characters"].load()[0]
     assert torch.equal(data.inputs[:, 1:][:1000], data.targets[:, :-1][:1000])
     network = materialise(TASKS["characters"].build, generator())
     rows = data.inputs[:2].clone()
     with torch.no_grad():
         before = network(rows)
-        rows[:, 20] = (rows[:, 20] + 1) % tasks.SYMBOLS
+        rows[:, 20] = (rows[:, 20] + 1) % sources.SYMBOLS
         after = network(rows)
     assert torch.allclose(before[:, :20], after[:, :20], atol=1e-6)
     assert not torch.allclose(before[:, 20:], after[:, 20:], atol=1e-6)
 
 
 def test_training_and_validation_text_do_not_overlap():
-    data = TASKS["characters"].load()
-    last = len(data.inputs) + tasks.CONTEXT  # characters that training sees
-    text = tasks.texts.text("jargon")
+    data = TASKS["characters"].load()[0]
+    last = len(data.inputs) + sources.CONTEXT  # characters that training sees
+    text = sources.texts.text("jargon")
     assert last <= len(text) * 9 // 10
 
 
@@ -79,7 +79,7 @@ def test_the_patches_of_an_image_are_its_squares():
 
 
 def test_pixels_that_validate_do_not_train():
-    data = TASKS["photographs"].load()
+    data = TASKS["photographs"].load()[0]
     assert len(data.inputs) + len(data.validation_inputs) == 2 * 106 * 160
     both = torch.cat([data.inputs, data.validation_inputs])
     assert len(torch.unique(both, dim=0)) == len(both)

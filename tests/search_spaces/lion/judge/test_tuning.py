@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from search_spaces.lion.judge import tuning
+from search_spaces.lion.judge.boxes import REACH
+from search_spaces.lion.judge.session import Settings
 from search_spaces.lion.judge.subjects import Subject, baselines
 
 INF = math.inf
@@ -16,20 +18,21 @@ def test_every_baseline_is_tuned_in_a_box_of_the_same_width_with_decay_sometimes
     settings = tuning.settings(subject, 200)
     lrs = np.array([setting.lr for setting in settings])
     decays = np.array([setting.weight_decay for setting in settings])
-    assert lrs.min() >= subject.lr / 16
-    assert lrs.max() <= subject.lr * 16
-    assert lrs.max() / lrs.min() > 200
+    assert lrs.min() >= subject.lr / REACH
+    assert lrs.max() <= subject.lr * REACH
+    assert lrs.max() / lrs.min() > 800
     some = decays[decays > 0]
     assert 40 <= len(decays) - len(some) <= 60
-    assert some.min() >= subject.weight_decay / 16
-    assert some.max() <= subject.weight_decay * 16
+    assert some.min() >= subject.weight_decay / REACH
+    assert some.max() <= subject.weight_decay * REACH
 
 
 def test_the_default_number_of_trials_tries_no_decay_and_spreads_the_rates():
-    settings = tuning.settings(Subject("m", "", 1e-3, 0.1), 12)
-    assert sum(s.weight_decay == 0.0 for s in settings) in (2, 3, 4)
+    settings = tuning.settings(Subject("m", "", 1e-3, 0.1), Settings().trials)
+    assert len(settings) == 24
+    assert sum(s.weight_decay == 0.0 for s in settings) in (5, 6, 7)
     logs = np.sort([math.log(s.lr) for s in settings])
-    assert np.diff(logs).max() < math.log(256) / 4
+    assert np.diff(logs).max() < math.log(1024) / 10
 
 
 def test_all_subjects_get_the_same_points_relative_to_their_boxes():
