@@ -1,16 +1,8 @@
-"""What a found program is compared with: tuned AdamW, Lion and momentum, and the seeds of the search."""
+"""AdamW as torch has it, for many settings at once: the baseline that no program of the language can express."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
-from typing import NamedTuple
-
 import numpy as np
-
-from search_spaces.lion import programs
-from search_spaces.lion.evaluator import lowered
-from search_spaces.lion.training import Optimizers, Programs
 
 
 class AdamW:
@@ -58,43 +50,3 @@ class AdamW:
 def _column(values: np.ndarray) -> np.ndarray:
     """(N,) to (N, 1) float32, one value an optimizer."""
     return values.astype(np.float32)[:, None]
-
-
-class Baseline(NamedTuple):
-    """A known optimizer and the settings among which it is tuned.
-
-    Attributes:
-        name: for people.
-        settings: (lr, weight decay) of each.
-        optimizers: one a setting.
-    """
-
-    name: str
-    settings: Sequence[tuple[float, float]]
-    optimizers: Optimizers
-
-
-def baselines(backend: str | None, seeds: Sequence[str] = ()) -> list[Baseline]:
-    """All of them; the first is the one that the others are compared with. Each is tuned over 40 settings: ten learning
-    rates a factor of about two apart, four decays.
-
-    Args:
-        backend: of `kernels.programs.optimizer_step`.
-        seeds: names of the programs that the search began with (`LionOptions.seeds`); Muon is a baseline where it was
-            one of them, and the others always are.
-    """
-    rates = (1.0, 2.0, 3.5, 6.0, 10.0, 20.0, 35.0, 60.0, 100.0, 200.0)
-    adam = list(product((1e-3 * rate for rate in rates), (0.0, 0.01, 0.1, 1.0)))
-    lion = list(product((3e-4 * rate for rate in rates), (0.0, 0.1, 1.0, 3.0)))
-    momentum = list(product((1e-2 * rate for rate in rates), (0.0, 1e-4, 1e-3, 1e-2)))
-    found = [
-        Baseline("AdamW, tuned", adam, AdamW(*np.array(adam).T)),
-        Baseline("AdamW, seed program", [(0.001, 0.01)], Programs([lowered(programs.adamw())], backend)),
-        Baseline("Lion, tuned", lion, Programs([lowered(programs.lion(*s)) for s in lion], backend)),
-        Baseline(
-            "SGD momentum, tuned", momentum, Programs([lowered(programs.momentum(*s)) for s in momentum], backend)
-        ),
-    ]
-    if "muon" in seeds:
-        found.append(Baseline("Muon, tuned", adam, Programs([lowered(programs.muon(*s)) for s in adam], backend)))
-    return found

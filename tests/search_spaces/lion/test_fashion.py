@@ -135,6 +135,7 @@ def test_the_weight_times_steps_are_what_the_names_say() -> None:
     assert effort["fashion_mlp_10x"] / effort["fashion_mlp"] == pytest.approx(10, rel=0.05)
     assert effort["fashion_mlp_100x"] / effort["fashion_mlp"] == pytest.approx(100, rel=0.05)
     assert effort["fashion_conv_10x"] / effort["fashion_conv"] == pytest.approx(10, rel=0.05)
+    assert effort["fashion_conv_100x"] / effort["fashion_conv"] == pytest.approx(100, rel=0.05)
 
 
 def test_search_reads_the_shipped_images_and_selection_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import search_spaces.lion
-from evo.errors import ConfigError, InvalidGenomeError
+from evo.errors import ConfigError, EvaluatorError, InvalidGenomeError
 from evo.program import MutationOptions, Program, canonical
 from evo.seeds import Streams
 from evo.space import Preparation
@@ -23,6 +23,7 @@ from search_spaces.lion.language import LION
 from search_spaces.lion.operators import DRAWN
 from search_spaces.lion.programs import adamw, discovered, lion, muon
 from search_spaces.lion.text import one_line
+from search_spaces.lion.training import train
 
 OPTIONS = LionOptions(steps=12, probe_steps=6, batch=16, replicates=2)
 
@@ -141,6 +142,17 @@ def test_seeds_are_the_programs_that_the_options_name() -> None:
     assert Lion().seeds() == (adamw(),)
     assert Lion(LionOptions(seeds=("muon", "lion"))).seeds() == (muon(), lion())
     assert Lion(LionOptions(seeds=["momentum"])).options.seeds == ("momentum",), "from plain JSON"
+
+
+def test_a_task_whose_loss_is_nan_is_said_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nan(*arguments: Any) -> Any:
+        trained = train(*arguments)
+        return trained._replace(loss=np.full_like(trained.loss, np.inf))  # what train makes of NaN
+
+    monkeypatch.setattr("search_spaces.lion.evaluator.train", nan)
+    options = LionOptions(tasks=("digits_mlp",), steps=2, probe_task=None)
+    with pytest.raises(EvaluatorError, match="no finite loss on the task digits_mlp"):
+        references(options)
 
 
 def test_references_are_prepared_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from evo.errors import ConfigError
 from evo.program import Program
 from evo.space import Request
 from search_spaces.lion import LionOptions, training
-from search_spaces.lion.baselines import AdamW, baselines
+from search_spaces.lion.baselines import AdamW
 from search_spaces.lion.evaluator import LionEvaluator, lowered, one_thread, references
 from search_spaces.lion.programs import adamw, lion, momentum, muon
 from search_spaces.lion.tasks import TASKS, load
@@ -91,12 +91,6 @@ def test_the_baseline_is_torchs_adamw() -> None:
         assert ours.step(step, weights, gradient, slots, 1.0, None).all()
     for parameter, row in zip(parameters, weights, strict=True):
         np.testing.assert_allclose(row, parameter.detach().numpy(), rtol=1e-3, atol=1e-5)
-
-
-def test_baselines_have_one_optimizer_a_setting() -> None:
-    for baseline in baselines(None):
-        assert len(baseline.settings) == len(baseline.optimizers)
-        assert len(baseline.optimizers.take(np.array([0]))) == 1
 
 
 OPTIONS = LionOptions(tasks=("digits_mlp", "characters"), steps=12, batch=16, probe_steps=6)
