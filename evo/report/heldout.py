@@ -78,8 +78,12 @@ def held_out(rows: Sequence[Mapping[str, Any]]) -> list[HeldOut]:
             difference = (
                 paired(values, [float(v) for v in baseline["values"]]) if baseline and row is not baseline else None
             )
+            interval = student(values)
+            if row.get("interval") is not None:  # of the space's own making: over rows of a table, say, not over seeds
+                interval = Interval(*row["interval"])
+                difference = Interval(*row["difference"]) if row.get("difference") is not None else None
             name, candidate = str(row.get("name", "")), row.get("candidate")
             against = str(baseline["name"]) if baseline else ""
             setting = str(row.get("setting") or "")
-            found.append(HeldOut(task, metric, name, candidate, student(values), against, difference, setting))
+            found.append(HeldOut(task, metric, name, candidate, interval, against, difference, setting))
     return found
