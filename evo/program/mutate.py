@@ -58,7 +58,14 @@ class Mutator:
         self._callable: dict[frozenset[Type], tuple[str, ...]] = {}
         self._peers: dict[tuple[Type, ...], tuple[str, ...]] = {}
         self._weights = tuple(float(getattr(options, kind)) for kind in KINDS)
-        self._kinds = (self._insert, self._delete, self._modify_argument, self._modify_constant, self._replace_operator)
+        self._kinds = (
+            self._insert,
+            self._delete,
+            self._modify_argument,
+            self._modify_constant,
+            self._replace_operator,
+            self._modify,
+        )
 
     def mutate(self, program: Program, rng: np.random.Generator) -> Variation:
         """A valid program that differs by one statement, and the name of the mutation (one of `KINDS`).
@@ -285,6 +292,12 @@ class Mutator:
         if not places:
             return None
         position, place = places[int(rng.random() * len(places))]
+        return self._scaled(instructions, position, place, rng)
+
+    def _scaled(
+        self, instructions: tuple[Instruction, ...], position: int, place: int, rng: np.random.Generator
+    ) -> tuple[Instruction, ...]:
+        """With this literal times a power of two."""
         target, operator, arguments = instructions[position]
         value = float(arguments[place]) * 2.0 ** (float(rng.standard_normal()) * self.options.constant_step)
         if self.options.sign_flip and rng.random() < self.options.sign_flip:
@@ -293,6 +306,30 @@ class Mutator:
         value = min(max(value, -limit), limit)
         step = Instruction(target, operator, (*arguments[:place], value, *arguments[place + 1 :]))
         return (*instructions[:position], step, *instructions[position + 1 :])
+
+    def _modify(
+        self, instructions: tuple[Instruction, ...], types: list[Type], rng: np.random.Generator
+    ) -> tuple[Instruction, ...] | None:
+        if not instructions:
+            return None
+        for _ in range(self.options.tries):
+            position = int(rng.random() * len(instructions))
+            target, operator, arguments = instructions[position]
+            if not arguments:
+                continue
+            place = int(rng.random() * len(arguments))
+            given = arguments[place]
+            if not isinstance(given, str):
+                return self._scaled(instructions, position, place, rng)
+            variables = self._variables(instructions[:position], types)
+            names = [name for name, type_ in variables.items() if type_ == variables[given] and name != given]
+            if not names:
+                continue
+            name = names[int(rng.random() * len(names))]
+            # arguments keep their types, so the statement's type stays too, and the program is valid
+            step = Instruction(target, operator, (*arguments[:place], name, *arguments[place + 1 :]))
+            return (*instructions[:position], step, *instructions[position + 1 :])
+        return None
 
     def _replace_operator(
         self, instructions: tuple[Instruction, ...], types: list[Type], rng: np.random.Generator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evo.errors import ConfigError
 
-KINDS = ("insert", "delete", "modify_argument", "modify_constant", "replace_operator")
+KINDS = ("insert", "delete", "modify_argument", "modify_constant", "replace_operator", "modify")
 """The mutations' names, as `Variation.operator` gives them."""
 
 
@@ -21,6 +21,8 @@ class MutationOptions:
         modify_argument: weight of giving one statement another argument.
         modify_constant: weight of scaling one literal.
         replace_operator: weight of calling another operator on the same arguments.
+        modify: weight of the modification that the code of Chen et al. (2023) released: an argument of a statement, all
+            equally likely; a variable becomes another of its type, a literal is scaled as in `modify_constant`.
         max_length: statements a program may have.
         constant_probability: how often a drawn argument is a fresh literal instead of a variable.
         constant_scale: standard deviation of fresh literals, drawn from N(0, scale^2).
@@ -38,6 +40,7 @@ class MutationOptions:
     modify_argument: float = 1.0
     modify_constant: float = 1.0
     replace_operator: float = 0.5
+    modify: float = 0.0
     max_length: int = 60
     constant_probability: float = 0.2
     constant_scale: float = 1.0

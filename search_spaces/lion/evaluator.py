@@ -16,6 +16,7 @@ from evo.errors import EvaluatorError
 from evo.program import Lowered, Program, lower, simplify
 from evo.space import Observation, Request
 from kernels.programs import OPCODES
+from search_spaces.lion.admission import admitted, description
 from search_spaces.lion.language import LION
 from search_spaces.lion.options import LionOptions
 from search_spaces.lion.programs import adamw
@@ -23,9 +24,11 @@ from search_spaces.lion.tasks import load
 from search_spaces.lion.tasks.base import Task, shapes_of
 from search_spaces.lion.training import CHECK_EVERY, LIMIT, Course, Programs, Trained, train
 
-VERSION = 2
+VERSION = 3
 """Of the fitness: raise it when equal programs would get other values."""
 REFERENCE_SEEDS = (101, 102, 103)
+
+TURNED_AWAY = Observation((math.inf,), "ok", None, {"losses": {}, "turned_away": True})
 
 
 def lowered(program: Program) -> Lowered:
@@ -90,6 +93,7 @@ def references(options: LionOptions) -> dict[str, dict[str, float]]:
 def course_digest(options: LionOptions) -> str:
     """Digest of all that a value depends on beside the program and the seed, but for the numeric backend."""
     parts = [f"fitness {VERSION}, check {CHECK_EVERY}, limit {LIMIT}, references {REFERENCE_SEEDS}"]
+    parts.append(f"admission {description(options)}")
     for rung, by_task in sorted(courses(options).items()):
         for name, given in by_task.items():
             task = load(name)
@@ -105,7 +109,8 @@ class LionEvaluator:
     A value is the mean over the rung's tasks of the final validation loss divided by the reference's (see
     `references`): 1 is the AdamW seed's level on every task, 0.9 is a tenth less loss. The division gives tasks with
     large and small losses an equal say, and a fixed divisor (rather than one of the same seed) adds no noise.
-    A program that diverges on a task has the value +inf, and no further task is spent on it.
+    A program that diverges on a task has the value +inf, and no further task is spent on it; one that is not admitted
+    (see `search_spaces.lion.admission`) has it on every seed.
 
     Args:
         options: of the space.
@@ -128,10 +133,17 @@ class LionEvaluator:
             for place, seed in enumerate(request.seeds):
                 groups.setdefault((request.rung, seed), []).append((row, place))
         with one_thread():
+            known = dict(zip(forms, admitted(self._options, list(forms.values())).tolist(), strict=True))
             for (rung, seed), places in groups.items():
-                programs = [forms[requests[row].genome] for row, _ in places]
-                for (row, place), observation in zip(places, self._observe(rung, seed, programs), strict=True):
+                trained = [(row, place) for row, place in places if known[requests[row].genome]]
+                if not trained:
+                    continue
+                programs = [forms[requests[row].genome] for row, _ in trained]
+                for (row, place), observation in zip(trained, self._observe(rung, seed, programs), strict=True):
                     answers[row][place] = observation
+        for row, request in enumerate(requests):
+            if not known[request.genome]:
+                answers[row] = [TURNED_AWAY] * len(request.seeds)
         return answers
 
     def _observe(self, rung: str, seed: int, programs: Sequence[Lowered]) -> list[Observation]:

@@ -22,6 +22,9 @@ class LionOptions:
         batch: examples a step.
         schedule: what programs read as `lr`: "cosine" (1 to 0), "linear" (1 to 0) or "constant".
         replicates: initial weights and batch orders at the last rung, "search", each with its own seed.
+        admission_steps: a program that diverges within so many steps of `probe_task` (or of the first of `tasks`), from
+            weights and batches that are the same in every run, is worth +inf; all those are one function. 0: no such
+            test.
         probe_task: the task of the first rung, "probe"; None leaves that rung out.
         probe_steps: its optimizer steps.
         probe_hurdle: quantile of the functions told so far that a function must exceed at "probe" to go on; None: all
@@ -45,6 +48,7 @@ class LionOptions:
     batch: int = 32
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     replicates: int = 4
+    admission_steps: int = 20
     probe_task: str | None = "digits_mlp"
     probe_steps: int = 40
     probe_hurdle: float | None = 0.5
@@ -83,6 +87,8 @@ class LionOptions:
         for name in ("steps", "batch", "replicates", "probe_steps", "hurdle_after"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"options.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.admission_steps < 0:
+            raise ConfigError(f"options.admission_steps is {self.admission_steps}; it must be at least 0 (0: none)")
         for name in ("probe_hurdle", "screen_hurdle"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value < 1.0:

@@ -97,10 +97,15 @@ class Lion(BaseSpace[Program]):
         return canonical(LION, genome)
 
     def fingerprint(self, genomes: Sequence[Program]) -> Fingerprints:
-        from search_spaces.lion.evaluator import lowered
+        from search_spaces.lion.admission import admitted
+        from search_spaces.lion.evaluator import lowered, one_thread
         from search_spaces.lion.probe import fingerprint
 
-        return fingerprint([lowered(genome) for genome in genomes], self.options.backend)
+        programs = [lowered(genome) for genome in genomes]
+        found = fingerprint(programs, self.options.backend)
+        with one_thread():
+            found.values[~admitted(self.options, programs)] = float("nan")  # one function: worth +inf by definition
+        return found
 
     def namespace(self) -> Mapping[str, str]:
         from search_spaces.lion.evaluator import course_digest, numeric_backend

@@ -23,7 +23,7 @@ def differences(a: Program, b: Program) -> list[int]:
 
 
 def test_thousands_of_steps_stay_valid_and_within_the_length():
-    mutator = Mutator(LANGUAGE, MutationOptions(max_length=25))
+    mutator = Mutator(LANGUAGE, MutationOptions(max_length=25, modify=0.5))
     for seed, start in enumerate(KNOWN):
         rng, program, operators = np.random.default_rng(seed), start, Counter()
         for _ in range(3000):
@@ -209,3 +209,27 @@ def test_naming_all_operators_changes_no_draw():
 def test_an_operator_that_is_not_in_the_language_is_refused():
     with pytest.raises(ConfigError, match="no operators frobnicate"):
         Mutator(LANGUAGE, MutationOptions(), ("add", "frobnicate"))
+
+
+def test_modify_scales_a_literal_or_swaps_a_variable_for_another_of_its_type():
+    weights = dict.fromkeys(KINDS, 0.0) | {"modify": 1.0}
+    mutator = Mutator(LANGUAGE, MutationOptions(**weights, sign_flip=0.0))
+    rng, literals, variables = np.random.default_rng(5), 0, 0
+    for start in KNOWN:
+        types = LANGUAGE.infer(start)
+        for _ in range(200):
+            child, operator = mutator.mutate(start, rng)
+            assert operator == "modify"
+            assert LANGUAGE.infer(child) == types  # every statement keeps its type
+            (position,) = differences(start, child) or (None,)
+            if position is None:  # a literal that is zero stays zero
+                continue
+            old, new = start.instructions[position], child.instructions[position]
+            assert (old.target, old.operator) == (new.target, new.operator)
+            ((a, b),) = [(a, b) for a, b in zip(old.arguments, new.arguments, strict=True) if a != b]
+            assert isinstance(a, str) == isinstance(b, str)
+            literals, variables = literals + (not isinstance(a, str)), variables + isinstance(a, str)
+            if not isinstance(a, str):
+                assert a * b > 0
+    assert literals > 50
+    assert variables > 50
