@@ -10,11 +10,12 @@ in the folder `proxies/discovered` are known by their names. Further names come 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -54,12 +55,15 @@ class ExportedProxy:
         score: (model, bits, batch) or (model, bits, batch, labels) -> a number, larger is better.
         table: (model, batch, choices, layers) or (..., labels) -> {layer: {bits: part of the score}}, whose sum over
             layers is the score; None where the file has none: the proxy is not additive.
+        score_all: (model, configurations, batch) or (..., labels) -> numbers: many at the price of one; None where the
+            file has none.
     """
 
     name: str
     path: Path
     score: Callable[..., float]
     table: Callable[..., Mapping[str, Mapping[int, float]]] | None
+    score_all: Callable[..., Sequence[float]] | None = None
 
     def __call__(self, model: Any, bits: Mapping[str, int], batch: Any, *labels: Any) -> float:
         """The score of one configuration of a model on a batch; without labels, of the model's own predictions."""
@@ -121,15 +125,17 @@ def load_proxy(spec: str) -> Any:
 def _of_file(spec: str, path: Path) -> ExportedProxy:
     if not path.is_file():
         raise UnknownProxyError(f"there is no file {path}", "`evo export RUN CANDIDATE -o FILE` writes one")
-    # one module a file, whatever the working folder; never the name of an installed module
-    name = f"proxies._file_{path.resolve().as_posix().encode().hex()}"
+    # one module a file and content: a file that was written anew is another proxy
+    digest = hashlib.sha256(path.resolve().as_posix().encode() + b"\n" + path.read_bytes()).hexdigest()
+    name = f"proxies._file_{digest[:32]}"
     module = sys.modules.get(name) or _executed(spec, name, path)
     score, table = getattr(module, "score", None), getattr(module, "table", None)
     if not callable(score) or not (table is None or callable(table)):
         raise UnknownProxyError(
             f"{path} has no function score(model, bits, batch)", "give a file that `evo export` wrote"
         )
-    return ExportedProxy(path.stem, path, score, table)
+    score_all = getattr(module, "score_all", None)
+    return ExportedProxy(path.stem, path, score, table, score_all if callable(score_all) else None)
 
 
 def _executed(spec: str, name: str, path: Path) -> ModuleType:

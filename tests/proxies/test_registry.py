@@ -99,6 +99,8 @@ def test_a_file_is_a_proxy(tmp_path):
     assert score(small_net(), BITS, images(5), str(path)) == proxy(None, BITS, None) == 18.0
     assert proxy.table(None, None, (2, 4), None)["fc"] == {2: 4.0, 4: 8.0}
     assert load_proxy(str(path)).score is proxy.score
+    path.write_text(FILE.replace("2.0", "3.0"))
+    assert load_proxy(str(path))(None, BITS, None) == 27.0
 
 
 def test_files_of_one_name_are_different_proxies(tmp_path):

@@ -102,11 +102,14 @@ def _of_function(
 ) -> Scorer:
     # a function of one's own takes three arguments; an exported file's takes labels too
     labels = [] if targets is None or not isinstance(function, ExportedProxy) else [targets]
+    together = getattr(function, "score_all", None)
     shapes = layer_shapes(model, batch, layers)
     names = [shape.name for shape in shapes]
 
     def scores(configs: np.ndarray) -> np.ndarray:
         given = [dict(zip(names, map(int, row), strict=True)) for row in configs]
+        if together is not None:
+            return np.array(together(model, given, batch, *labels), np.float64)
         return np.array([float(function(model, bits, batch, *labels)) for bits in given], np.float64)
 
     def table(bits: Sequence[int]) -> np.ndarray:
