@@ -9,8 +9,10 @@ from evo.errors import ConfigError
 from search_spaces.emq.known import KNOWN, RELEASED
 from search_spaces.emq.language import SHAPES
 from search_spaces.emq.operators import Mode, OperatorSet
+from search_spaces.emq.scaling import screened
 
 Fitness = Literal["spearman", "kendall", "spearman_top"]
+Invariance = Literal["rescaling", "none"]
 Rows = Literal["nearest", "adaround", "all"]
 
 
@@ -23,6 +25,8 @@ class EMQOptions:
         structures: of "linear", "tree", "graph": each sample draws one of them.
         operators: "base": EMQ's 20 unary and 4 binary operators (and, in mode corrected, ours that bring bits and sums
             in); "wide": also the 12 unary and 10 binary ones that its authors defined and did not use.
+        invariance: "rescaling": proxies whose ranking would change if a layer's weights were rescaled, which changes no
+            network, are rejected unseen (mode corrected; see `scaling.py`); "none": they are not.
         fitness: rank correlation of score and accuracy on the search rows, larger is better: "spearman", "kendall"
             (tau-b), or "spearman_top": Spearman among the rows that the proxy itself scores highest.
         top: their share, for "spearman_top".
@@ -45,6 +49,7 @@ class EMQOptions:
     mode: Mode = "corrected"
     structures: tuple[str, ...] = ("tree",)
     operators: OperatorSet = "base"
+    invariance: Invariance = "rescaling"
     fitness: Fitness = "spearman"
     top: float = 0.5
     size_objective: bool = False
@@ -67,6 +72,7 @@ class EMQOptions:
         _one_of("mode", self.mode, get_args(Mode))
         _one_of("operators", self.operators, get_args(OperatorSet))
         _one_of("fitness", self.fitness, get_args(Fitness))
+        _one_of("invariance", self.invariance, get_args(Invariance))
         _one_of("rows", self.rows, get_args(Rows))
         if not self.structures or len(set(self.structures)) != len(self.structures):
             raise ConfigError(f"options.structures is {list(self.structures)}: name at least one, and none twice")
@@ -75,6 +81,11 @@ class EMQOptions:
         known = KNOWN if self.mode == "corrected" else RELEASED
         for seed in self.seeds:
             _one_of("seeds", seed, tuple(known))
+        for seed in self.seeds:
+            if screened(known[seed], self.invariance == "rescaling").term is None:
+                raise ConfigError(
+                    f"options.seeds: {seed} changes when a layer is rescaled", "set options.invariance: none"
+                )
         if not 0.0 < self.top <= 1.0:
             raise ConfigError(f"options.top is {self.top}; it is a share in (0, 1]")
         if not 0.0 < self.gene_mutation <= 1.0:

@@ -45,6 +45,10 @@ class Contest:
     places: np.ndarray
 
 
+Prepared = Mapping[str, Problem | None]
+"""What `EMQ.prepare` gives: "search" and "held_out"."""
+
+
 def rows(options: EMQOptions, genomes: Sequence[Genome], prepared: Prepared) -> list[dict[str, Any]]:
     """Rows for the report's tables, by task and metric: hand-made proxies first, then the finalists.
 

@@ -11,6 +11,7 @@ from search_spaces.emq.expression import expression, formula, size
 from search_spaces.emq.known import KNOWN, RELEASED
 from search_spaces.emq.language import Genome
 from search_spaces.emq.options import EMQOptions
+from search_spaces.emq.scaling import screened
 from search_spaces.emq.text import described, one_line
 from search_spaces.emq.variation import Variation as Draws
 
@@ -34,7 +35,7 @@ class EMQ(BaseSpace[Genome]):
     defaults: Mapping[str, Any] = {
         "strategy": {"name": "diversity", "options": {"population": 50}},
         "budget": {"proposals": 200_000, "stall": None},
-        "loop": {"chunk": 64, "lag": 256, "block": 64, "span": 128},
+        "loop": {"chunk": 64, "lag": 128, "block": 64, "span": 128},
         "report": {"candidates": 3, "seeds": 1},
     }
 
@@ -72,8 +73,9 @@ class EMQ(BaseSpace[Genome]):
     # Identity: canonical form here, the rank vector with the evaluation (`Observation.fingerprint`).
 
     def canonical(self, genome: Genome) -> bytes | None:
-        """The simplified expression; None where it can give no number, or cannot depend on the bits."""
-        return expression(genome).key
+        """The simplified expression; None where it can give no number, cannot depend on the bits, or depends on what
+        changes no network (option `invariance`)."""
+        return screened(genome, self.options.invariance == "rescaling").key
 
     def namespace(self) -> Mapping[str, str]:
         from search_spaces.emq.benchmark import load
