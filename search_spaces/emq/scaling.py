@@ -6,8 +6,8 @@ weights, any quantized accuracy. A proxy whose ranking such a rescaling changes 
 fit the network it was searched on, and has no reason to hold on another.
 
 By a and c, each input is multiplied by a power: W by a / c, dL/dW by c / a, the trace of the Hessian by (c / a)^2, z
-by a, dL/dz by 1 / a, x by c. Operators carry powers through, or lose them. A logarithm turns a power into a term that no
-bit changes: a shift. In a sum over layers a shift does not matter; in a product it does.
+by a, dL/dz by 1 / a, x by c. Operators carry powers through, or lose them. A logarithm turns a power into a term that
+no bit changes: a shift. In a sum over layers a shift does not matter; in a product it does.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def _unary(op: str, a: Node, s: Scaling) -> Scaling | None:
     if op in _FREE:
         return FIXED
     if op in ("log", "abslog"):
-        # log leaves out what is not positive; where everything is, or nothing, the shift is whole
-        return Scaling(shift=s.power) if op == "abslog" or a.positive else None
+        # zeros of a tensor stay where they are while the rest is shifted; of numbers, log leaves the negative ones out
+        return Scaling(shift=s.power) if a.kind == SCALAR and (op == "abslog" or a.positive) else None
     return None
 
 

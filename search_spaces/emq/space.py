@@ -78,7 +78,7 @@ class EMQ(BaseSpace[Genome]):
         return screened(genome, self.options.invariance == "rescaling").key
 
     def namespace(self) -> Mapping[str, str]:
-        from search_spaces.emq.benchmark import load
+        from search_spaces.emq.benchmark.loading import load
         from search_spaces.emq.evaluator import VERSION
         from search_spaces.emq.problem import VERSION as GATHERED
 

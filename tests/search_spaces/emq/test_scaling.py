@@ -1,0 +1,90 @@
+"""Rescaling a layer's weights or input changes no ranking that the form says it does not change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels.ranks import average_ranks
+from search_spaces.emq.evaluator import scored
+from search_spaces.emq.expression import binary, expression, leaf, to_mean, unary
+from search_spaces.emq.known import KNOWN
+from search_spaces.emq.operators import INPUTS as WORDS
+from search_spaces.emq.samples import Samples
+from search_spaces.emq.scaling import FIXED, INPUTS, Scaling, holds, scaling, screened
+from search_spaces.emq.tables import Tables
+from search_spaces.emq.variation import Variation
+from tests.search_spaces.emq import tiny
+
+DRAWN = [Variation("corrected", wide, ("linear", "tree", "graph"), 0.3) for wide in ("base", "wide")]
+PLACES = np.searchsorted(tiny.CHOICES, tiny.configurations(30))
+
+
+def rescaled(samples: Samples, a: np.ndarray, c: np.ndarray) -> Samples:
+    """The samples of the same network with layers rescaled: the statistics that it would have."""
+    values = {}
+    for word, value in samples.values.items():
+        factor = a ** INPUTS[word][0] * c ** INPUTS[word][1]
+        kind = WORDS[word].kind
+        values[word] = value * (factor if kind == "scalar" else np.repeat(factor, samples.layouts[kind].sizes))
+    return replace(samples, values=values)
+
+
+A, C = np.array([2.0, 0.5, 8.0, 0.25]), np.array([0.5, 4.0, 2.0, 0.125])
+"""Powers of two: what is invariant is so to the bit, but for the guards."""
+BEFORE = Tables(tiny.gathered())
+AFTER = Tables(replace(tiny.gathered(), samples=rescaled(tiny.gathered().samples, A, C)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**9))
+def test_what_holds_by_its_form_ranks_alike_on_a_rescaled_network(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = None
+    for _ in range(60):
+        found = screened(DRAWN[seed % 2].sample(rng), True)
+        if found.term is not None and not {"invert", "slogdet"} & set(_ops(found.term)):  # their guards have a scale
+            break
+    else:
+        return
+    before, after = (scored(tables, [found], PLACES) for tables in (BEFORE, AFTER))
+    if before.rejected[0] or after.rejected[0]:
+        return
+    gap = np.abs(average_ranks(before.scores) - average_ranks(after.scores)).max()
+    assert gap <= 1.0, found.key  # near ties may fall either way
+
+
+def _ops(node) -> list[str]:  # type: ignore[no-untyped-def]
+    return [node.op, *(op for argument in node.args for op in _ops(argument))]
+
+
+def test_known_proxies() -> None:
+    fixed = {name for name, genome in KNOWN.items() if (e := expression(genome)).term and holds(e.term, e.aggregation)}
+    assert fixed == {"hawq_v2", "fisher", "first_order", "sqrt_bits", "size"}
+
+
+def test_powers_multiply_and_cancel() -> None:
+    error = leaf("weight_error")
+    assert scaling(unary("pow", error)) == Scaling((2.0, -2.0))
+    assert scaling(unary("sqrt", to_mean(unary("pow", error)))) == Scaling((1.0, -1.0))
+    assert scaling(binary("product", leaf("hessian_trace"), to_mean(unary("pow", error)))) == FIXED
+    assert scaling(binary("sum", error, leaf("weight"))) == Scaling((1.0, -1.0))
+    assert scaling(binary("sum", to_mean(error), leaf("hessian_trace"))) is None
+    assert scaling(unary("exp", error)) is None
+    assert scaling(unary("normalize", error)) == FIXED
+
+
+def test_a_logarithm_makes_a_shift_which_a_sum_forgives_and_a_product_or_a_maximum_does_not() -> None:
+    shifted = unary("abslog", to_mean(unary("abs", leaf("weight_error"))))
+    assert scaling(shifted) == Scaling(shift=(1.0, -1.0))
+    assert scaling(unary("abslog", leaf("weight_error"))) is None, "the zeros of a tensor are not shifted"
+    assert holds(shifted, "mean")
+    assert not holds(shifted, "max")
+    assert scaling(binary("product", shifted, leaf("bits"))) is None
+    assert scaling(unary("exp", shifted)) == Scaling((1.0, -1.0))
+    assert scaling(unary("times_bits", shifted)) is None
+    wide = binary("sum", unary("normalize", leaf("weight")), shifted)
+    assert scaling(unary("softmax", wide)) == FIXED
