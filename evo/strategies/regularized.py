@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import floor, inf, isfinite
 from typing import Any
 
+from evo.errors import ConfigError
 from evo.seeds import Streams
 from evo.space import Breed, G, Json, Proposal, Reevaluate, SearchSpace, Told
 from evo.strategies._breeding import INITIAL_KINDS, Breeder, InitialCandidates, InitialKind, Parent, draw_indices
@@ -41,6 +42,9 @@ class RegularizedOptions:
             the search for Lion did.
         crossover: probability that a child is first crossed from two parents, each the winner of a tournament.
         mutation: probability that a crossed child is mutated as well.
+        tie: first-objective values in the same cell of this width count as equal, and the next objectives decide before
+            the value itself does; 0: only equal values are. With a second objective like `lion`'s length it keeps
+            programs short that are no better for being long.
         reevaluate_every: distinct functions told between two rounds of re-evaluation; None: no rounds.
         reevaluate_top: distinct functions of a round: the best of the living population that reached the last rung,
             and the best told so far beside them.
@@ -54,6 +58,7 @@ class RegularizedOptions:
     initial: InitialKind = "mixed"
     crossover: float = 0.0
     mutation: float = 1.0
+    tie: float = 0.0
     reevaluate_every: int | None = None
     reevaluate_top: int = 8
     reevaluate_replicates: int = 4
@@ -64,6 +69,8 @@ class RegularizedOptions:
         check_choice("regularized.initial", self.initial, INITIAL_KINDS)
         check_probability("regularized.crossover", self.crossover)
         check_probability("regularized.mutation", self.mutation)
+        if not 0.0 <= self.tie < inf:
+            raise ConfigError(f"regularized.tie is {self.tie}; it must be a finite width, at least 0 (0: no ties)")
         if self.reevaluate_every is not None:
             check_at_least("regularized.reevaluate_every", self.reevaluate_every, 1)
         check_at_least("regularized.reevaluate_top", self.reevaluate_top, 1)
@@ -166,7 +173,12 @@ class RegularizedEvolution(BaseStrategy[G]):
     def _score(self, result: Told) -> Key:
         """Pooled where the function was evaluated again."""
         key = self._key(result if self._pool is None else self._pool.score(result))
-        return self._worst if key is None else key
+        if key is None:
+            return self._worst
+        tie = self.options.tie
+        if tie and isfinite(key[1]):
+            return (key[0], floor(key[1] / tie), *key[2:], key[1])
+        return key
 
     def _rescore(self) -> None:
         """Bring the members' scores up to date with the pool."""

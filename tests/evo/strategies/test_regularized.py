@@ -9,7 +9,7 @@ from evo.strategies import draw_indices
 from evo.strategies.random import RandomSearch
 from evo.strategies.regularized import RegularizedEvolution, RegularizedOptions
 from evo.testing.strategies import Rehearsal, StrategyContract
-from tests.evo.strategies.problems import Bits, BitsOptions, BitsWithoutCrossover, told
+from tests.evo.strategies.problems import Bits, BitsOptions, BitsWithoutCrossover, Schaffer, told
 
 
 def make(space=None, **options):
@@ -147,3 +147,31 @@ def test_beats_random_search_by_a_wide_margin(lag):
         sampled = Rehearsal(RandomSearch(space), seed)
         sampled.run(1500)
         assert evolved.best().values[0] >= sampled.best().values[0] + 10
+
+
+class TestTies:
+    """With `tie`, the second objective decides between first values of one cell."""
+
+    def winners(self, results, tie):
+        strategy = make(Schaffer(), population=len(results), tournament=40, initial="sample", tie=tie)
+        strategy.ask(0, len(results), Streams(0))
+        strategy.tell([told(id, values, genome=(float(id), 0.0, 0.0)) for id, values in enumerate(results)])
+        return {parents[0] for parents in parents_of(strategy, len(results), 30)}
+
+    def test_without_it_any_difference_decides(self):
+        assert self.winners([(0.51, 1.0), (0.50, 9.0)], 0.0) == {1}
+
+    def test_of_one_cell_the_second_objective_decides_and_then_the_value(self):
+        assert self.winners([(0.51, 9.0), (0.53, 1.0), (0.55, 5.0)], 0.1) == {1}
+        assert self.winners([(0.53, 1.0), (0.51, 1.0)], 0.1) == {1}
+
+    def test_another_cell_decides_before_the_second_objective(self):
+        assert self.winners([(0.51, 9.0), (0.65, 1.0)], 0.1) == {0}
+
+    def test_an_infinite_value_loses_to_any_other(self):
+        assert self.winners([(math.inf, 0.0), (1e9, 9.0)], 0.1) == {1}
+
+    @pytest.mark.parametrize("tie", [-0.1, math.inf, math.nan])
+    def test_a_width_that_is_none_is_refused(self, tie):
+        with pytest.raises(ConfigError, match="tie"):
+            RegularizedOptions(tie=tie)
