@@ -160,8 +160,8 @@ def main() -> None:
     parser.add_argument(
         "--tie",
         type=float,
-        default=0.03,
-        help="losses in a cell of this width tie, the shorter program wins; 0: no",
+        default=0.1,
+        help="losses within some 10 % tie, and the shorter program wins; 0: no",
     )
     parser.add_argument(
         "--insert", type=float, default=1.0, help="weight of insertion; deletion and modification have 1"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, inf, isfinite
+from math import floor, inf, isfinite, log
 from typing import Any
 
 from evo.errors import ConfigError
@@ -42,9 +42,9 @@ class RegularizedOptions:
             the search for Lion did.
         crossover: probability that a child is first crossed from two parents, each the winner of a tournament.
         mutation: probability that a crossed child is mutated as well.
-        tie: first-objective values in the same cell of this width count as equal, and the next objectives decide before
-            the value itself does; 0: only equal values are. With a second objective like `lion`'s length it keeps
-            programs short that are no better for being long.
+        tie: first-objective values in the same cell of this relative width (cells of the logarithm of their size)
+            count as equal, and the next objectives decide before the value itself does; 0: only equal values are.
+            With a second objective like `lion`'s length it keeps programs short that are no better for being long.
         reevaluate_every: distinct functions told between two rounds of re-evaluation; None: no rounds.
         reevaluate_top: distinct functions of a round: the best of the living population that reached the last rung,
             and the best told so far beside them.
@@ -176,9 +176,10 @@ class RegularizedEvolution(BaseStrategy[G]):
         if key is None:
             return self._worst
         tie = self.options.tie
-        if tie and isfinite(key[1]):
-            return (key[0], floor(key[1] / tie), *key[2:], key[1])
-        return key
+        if not tie or not isfinite(key[1]):
+            return key
+        sign = float((key[1] > 0.0) - (key[1] < 0.0))
+        return (key[0], sign, sign * floor(log(abs(key[1])) / tie) if sign else 0.0, *key[2:], key[1])
 
     def _rescore(self) -> None:
         """Bring the members' scores up to date with the pool."""

@@ -162,11 +162,17 @@ class TestTies:
         assert self.winners([(0.51, 1.0), (0.50, 9.0)], 0.0) == {1}
 
     def test_of_one_cell_the_second_objective_decides_and_then_the_value(self):
-        assert self.winners([(0.51, 9.0), (0.53, 1.0), (0.55, 5.0)], 0.1) == {1}
-        assert self.winners([(0.53, 1.0), (0.51, 1.0)], 0.1) == {1}
+        assert self.winners([(1.01, 9.0), (1.05, 1.0), (1.09, 5.0)], 0.1) == {1}
+        assert self.winners([(1.05, 1.0), (1.01, 1.0)], 0.1) == {1}
 
     def test_another_cell_decides_before_the_second_objective(self):
-        assert self.winners([(0.51, 9.0), (0.65, 1.0)], 0.1) == {0}
+        assert self.winners([(1.05, 9.0), (1.15, 1.0)], 0.1) == {0}
+        assert self.winners([(0.104, 9.0), (0.118, 1.0)], 0.1) == {0}  # cells are relative
+
+    def test_values_below_zero_and_zero_keep_their_order(self):
+        assert self.winners([(-1.05, 9.0), (-1.15, 9.0), (0.0, 1.0)], 0.1) == {1}
+        assert self.winners([(-1.01, 9.0), (-1.05, 1.0)], 0.1) == {1}
+        assert self.winners([(0.0, 9.0), (0.01, 1.0)], 0.1) == {0}
 
     def test_an_infinite_value_loses_to_any_other(self):
         assert self.winners([(math.inf, 0.0), (1e9, 9.0)], 0.1) == {1}
