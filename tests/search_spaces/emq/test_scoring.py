@@ -1,0 +1,194 @@
+"""Scores: sums over layers, screening, orientation, ties; no row depends on the others in the call."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evo.space import Request
+from kernels.ranks import kendall, spearman, spearman_top
+from search_spaces.emq.evaluator import EMQEvaluator, scored
+from search_spaces.emq.expression import expression
+from search_spaces.emq.known import KNOWN
+from search_spaces.emq.options import EMQOptions
+from search_spaces.emq.scoring import (
+    BIT_FREE,
+    CONSTANT,
+    NOT_FINITE,
+    UNORIENTED,
+    places_of,
+    rank_digests,
+    raw_scores,
+    score,
+)
+from search_spaces.emq.tables import Tables
+from search_spaces.emq.variation import Variation
+from tests.search_spaces.emq import tiny
+
+PLACES = places_of(tiny.configurations(), tiny.CHOICES)
+RNG = np.random.default_rng(0)
+TABLES = RNG.standard_normal((6, 4, 4))
+
+
+def one(table: np.ndarray, over: str = "mean", oriented: bool = True):  # type: ignore[no-untyped-def]
+    return score(table[None], PLACES, [over], [oriented])
+
+
+def test_a_score_is_the_sum_or_the_largest_of_the_terms_of_its_bits() -> None:
+    for over, reduce in (("mean", np.sum), ("max", np.max)):
+        found = raw_scores(TABLES[:1], PLACES, [over])[0]
+        expected = [reduce([TABLES[0, place, layer] for layer, place in enumerate(row)]) for row in PLACES]
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+def test_places_are_the_indices_of_the_bits() -> None:
+    assert places_of(np.array([[2, 8, 3, 4]]), (2, 3, 4, 8)).tolist() == [[0, 3, 1, 2]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(range(6)), st.integers(1, 6))
+def test_scores_do_not_depend_to_the_bit_on_who_shares_the_call(order: list[int], n: int) -> None:
+    over = ["mean", "max", "mean", "mean", "max", "mean"]
+    tables = TABLES * np.array([1, 1e-8, 1e9, 3, 7, 1e-3])[:, None, None]
+    alone = [score(tables[i][None], PLACES, [over[i]], [True]) for i in range(6)]
+    chosen = order[:n]
+    found = score(tables[chosen], PLACES, [over[i] for i in chosen], [True] * n)
+    for row, i in enumerate(chosen):
+        assert found.scores[row].tobytes() == alone[i].scores[0].tobytes()
+        assert found.signs[row] == alone[i].signs[0]
+
+
+def test_orientation_puts_most_bits_above_fewest() -> None:
+    rising = np.tile(np.arange(4.0)[:, None], (1, 4))
+    up, down = one(rising), one(-rising)
+    assert up.signs[0] == 1
+    assert down.signs[0] == -1
+    assert np.array_equal(up.scores, down.scores)
+    assert one(-rising, oriented=False).signs[0] == 1
+    assert np.array_equal(one(-rising, oriented=False).scores, -up.scores)
+
+
+def test_screening_names_its_reasons() -> None:
+    table = np.tile(np.arange(4.0)[:, None], (1, 4))
+    broken = table.copy()
+    broken[2, 1] = np.nan
+    endless = table.copy()
+    endless[0, 0] = np.inf
+    flat = np.tile(np.array([1.0, 5.0, 2.0, 9.0]), (4, 1))
+    hump = np.tile(np.array([1.0, 2.0, 3.0, 1.0])[:, None], (1, 4))
+    hidden = table.copy()
+    hidden[:, 3] = 100.0  # a maximum that is always layer 3's
+    assert one(broken).rejected[0] == NOT_FINITE
+    assert one(endless).rejected[0] == NOT_FINITE
+    assert one(flat).rejected[0] == BIT_FREE
+    assert one(flat * (1 + 1e-12 * RNG.standard_normal((4, 4)))).rejected[0] == BIT_FREE, "rounding noise"
+    assert one(hump).rejected[0] == UNORIENTED
+    assert one(hump, oriented=False).rejected[0] == ""
+    assert one(hidden, "max").rejected[0] == CONSTANT
+    assert one(hidden).rejected[0] == ""
+    with np.errstate(over="ignore"):
+        huge = table * 5e307
+    assert one(huge).rejected[0] == NOT_FINITE, "the sum overflows"
+    assert (one(broken).scores == 0).all()
+
+
+def test_scores_that_differ_by_rounding_are_ties() -> None:
+    """The same total from other layers: 0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1."""
+    table = np.array([[0.1, 0.1, 0.1, 0.1], [0.2] * 4, [0.3] * 4, [0.7] * 4])
+    places = np.array([*permutations(range(4)), [0, 0, 0, 0]])
+    raw = raw_scores(table[None], places, ["mean"])[0]
+    assert len(set(raw[:-1].tolist())) > 1, "a case without rounding shows nothing"
+    found = score(table[None], places, ["mean"], [True]).scores[0]
+    assert len(set(found[:-1].tolist())) == 1
+    assert found[-1] < found[0]
+
+
+def test_equal_ranks_have_equal_digests_and_others_other_ones() -> None:
+    base = np.array([[1.0, 3.0, 2.0, 2.0]])
+    monotone = base**3 + 5
+    a, b, c, d = (rank_digests(x)[0] for x in (base, monotone, -base, np.array([[1.0, 3.0, 2.0, 2.5]])))
+    assert a == b
+    assert len({a, c, d}) == 3
+    assert len(a) == 16
+
+
+def requests(genomes):  # type: ignore[no-untyped-def]
+    return [Request(i, genome, "search", (5,)) for i, genome in enumerate(genomes)]
+
+
+@pytest.mark.parametrize("fitness", ["spearman", "kendall", "spearman_top"])
+def test_fitness_is_the_named_correlation_on_the_search_rows(fitness: str) -> None:
+    problem = tiny.problem()
+    options = EMQOptions(fitness=fitness, top=0.4, invariance="none")  # type: ignore[arg-type]
+    genomes = list(KNOWN.values())
+    found = [answer[0] for answer in EMQEvaluator(options, problem).evaluate(requests(genomes))]
+    rows = problem.search_rows
+    result = scored(Tables(problem.gathered), [expression(g) for g in genomes], problem.places[rows])
+    accuracy = problem.accuracies[rows].mean(1)
+    expected = {
+        "spearman": lambda: spearman(result.scores, accuracy),
+        "kendall": lambda: kendall(result.scores, accuracy),
+        "spearman_top": lambda: spearman_top(result.scores, accuracy, (0.4,))[:, 0],
+    }[fitness]()
+    assert [o.values[0] for o in found] == expected.tolist()
+    assert all(o.status == "ok" for o in found)
+    assert [o.extra["sign"] for o in found] == result.signs.tolist()  # type: ignore[index]
+    assert [o.fingerprint for o in found] == rank_digests(result.scores)
+
+
+def test_held_out_rows_do_not_touch_the_fitness() -> None:
+    from dataclasses import replace
+
+    problem = tiny.problem()
+    accuracies = problem.accuracies.copy()
+    accuracies[problem.held_out_rows] = 0.5
+    changed = replace(problem, accuracies=accuracies)
+    genomes = list(KNOWN.values())
+    a, b = (EMQEvaluator(EMQOptions(), p).evaluate(requests(genomes)) for p in (problem, changed))
+    assert a == b
+    accuracies = problem.accuracies.copy()
+    accuracies[problem.search_rows] = accuracies[problem.search_rows][::-1]
+    c = EMQEvaluator(EMQOptions(), replace(problem, accuracies=accuracies)).evaluate(requests(genomes))
+    assert a != c
+
+
+@pytest.mark.parametrize("mode", ["corrected", "as-released"])
+def test_what_is_remembered_changes_no_value(mode: str) -> None:
+    drawn = Variation(mode, "wide", ("linear", "tree", "graph"), 0.3)  # type: ignore[arg-type]
+    genomes = [drawn.sample(np.random.default_rng(i)) for i in range(40)]
+    found = [e for e in map(expression, genomes) if e.term is not None]
+    warm, cold = Tables(tiny.gathered()), [Tables(tiny.gathered()) for _ in found]
+    tight = Tables(tiny.gathered(), megabytes=0)
+    for _ in range(2):
+        for e, fresh in zip(found, cold, strict=True):
+            expected = fresh.table(e).tobytes()
+            assert warm.table(e).tobytes() == expected
+            assert tight.table(e).tobytes() == expected
+
+
+def test_the_memory_stays_within_its_limit_and_keeps_what_was_used_last() -> None:
+    from search_spaces.emq.tables import _Recent
+
+    memory = _Recent(limit=5000)
+    for i in range(100):
+        memory.put(str(i), np.zeros(100))
+        memory.get("0") if i % 2 else None
+    held = [i for i in range(100) if memory.get(str(i)) is not None]
+    assert len(held) <= 5
+    assert {0, 99} <= set(held)
+
+
+def test_rejected_expressions_are_told_so() -> None:
+    from search_spaces.emq.language import Genome
+
+    flat = Genome("corrected", "linear", ("weight",), ("no_op",) * 4)
+    overflow = Genome("corrected", "linear", ("bits",), ("exp", "exp", "no_op", "no_op"))
+    found = [answer[0] for answer in EMQEvaluator(EMQOptions(), tiny.problem()).evaluate(requests([flat, overflow]))]
+    assert [o.status for o in found] == ["invalid", "invalid"]
+    assert [o.extra["rejected"] for o in found] == ["bit-independent", "not finite"]  # type: ignore[index]
+    with pytest.raises(ValueError, match="bit-independent"):
+        Tables(tiny.gathered()).table(expression(flat))
