@@ -26,7 +26,10 @@ ours = sorted({name.partition(".")[0] for name in sys.modules} & {"evo", "kernel
 if ours:
     sys.exit("it imports this project: " + ", ".join(ours))
 if callable(getattr(module, "self_test", None)):
-    module.self_test()
+    try:
+        module.self_test()
+    except Exception as error:
+        sys.exit("SELF-TEST " + type(error).__name__ + ": " + " ".join(str(error).split()))
     print("imported alone; its self-test passed")
 else:
     print("imported alone")
@@ -109,5 +112,10 @@ def try_module(path: Path) -> str:
         ) from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        if last.startswith("SELF-TEST"):
+            raise EvoError(
+                f"{path} fails its self-test: {last.removeprefix('SELF-TEST').strip()}",
+                "it does not compute what was searched: was it edited, or is this another torch? export it again",
+            )
         raise EvoError(f"{path} does not stand alone: {last}", f"try `python -I {path}`")
     return done.stdout.strip().splitlines()[-1]

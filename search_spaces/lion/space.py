@@ -127,8 +127,10 @@ class Lion(BaseSpace[Program]):
         try:
             choose(self.options.backend)
         except KernelError as error:
-            where = "options.backend: " if self.options.backend is not None else ""
-            raise ConfigError(f"{where}{error.message}", error.hint) from error
+            if self.options.backend is None:  # the environment asked for it
+                raise ConfigError(error.message, error.hint) from error
+            hint = "c, numpy and torch train on this machine's processor; null takes the best one that is there"
+            raise ConfigError(f"options.backend: {error.message}", hint) from error
 
     # Evaluation.
 

@@ -172,8 +172,11 @@ def test_export_writes_a_module_and_tries_it(runs: Path, tmp_path: Path, evo: Ev
     said = evo("export", "rules-a", "-o", target, "--test")
     assert (said.code, target.is_file()) == (0, True)
     assert "imported alone" in said.out
+    assert f"created the folder {tmp_path / 'deep'}" in said.out
     assert "STATEMENTS" in target.read_text()
-    assert evo("export", "rules-a", "0", "-o", tmp_path).code == 0
+    again = evo("export", "rules-a", "0", "-o", tmp_path)
+    assert (again.code, "created" in again.out) == (0, False)
+    assert json.loads(evo("export", "rules-a", "-o", target, "--json").out)["created"] is None
     assert (tmp_path / "rules_0.py").is_file()
 
 
@@ -186,8 +189,10 @@ def test_a_module_that_needs_this_project_does_not_stand_alone(tmp_path: Path) -
     with pytest.raises(EvoError, match="imports this project: evo"):
         try_module(module)
     module.write_text("def self_test():\n    raise ValueError('wrong sum')\n")
-    with pytest.raises(EvoError, match="wrong sum"):
+    with pytest.raises(EvoError, match="fails its self-test: ValueError: wrong sum"):
         try_module(module)
+    module.write_text("def self_test():\n    pass\n")
+    assert try_module(module) == "imported alone; its self-test passed"
 
 
 def test_doctor_examines_and_says_who_else_owns_our_names(monkeypatch: pytest.MonkeyPatch, evo: Evo) -> None:

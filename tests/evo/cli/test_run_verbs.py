@@ -14,8 +14,9 @@ import pytest
 
 from evo.cli import drive
 from evo.cli.live import PlainView
+from evo.errors import ConfigError
 from evo.run.reader import RunReader
-from tests.evo.cli.fake_run import SPEC
+from tests.evo.cli.fake_run import SPEC, Rules
 
 Evo = Callable[..., Any]
 SMALL = (
@@ -150,3 +151,52 @@ def test_the_second_signal_kills_at_once_and_says_how_to_go_on(
     assert caught.value.args == (130,)
     assert events == ["stop", "notice", "close"]
     assert f"to go on: evo resume {tmp_path}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [("run", SPEC, "--dry-run"), ("validate", SPEC), ("run", SPEC, *SMALL)])
+def test_what_values_depend_on_is_looked_up_before_anything_is_made(
+    folder: Path, evo: Evo, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    """A task that does not load, a backend that is not there: a space's namespace finds out."""
+
+    def namespace(space: Any) -> dict[str, str]:
+        raise ConfigError("options.tasks: no such task", "name another")
+
+    monkeypatch.setattr(Rules, "namespace", namespace, raising=False)
+    said = evo(*verb)
+    assert said.code == 2
+    assert "no such task" in said.err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", [("run", SPEC, "--dry-run"), ("validate", SPEC), ("run", SPEC, *SMALL, "--json")])
+def test_what_a_space_has_to_say_of_its_options_is_said_on_stderr(
+    folder: Path, evo: Evo, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(Rules, "notes", lambda space: ["seeds are odd"], raising=False)
+    said = evo(*verb)
+    assert said.code == 0
+    assert said.err.count("note: seeds are odd") == 1
+    assert "note" not in said.out
+
+
+def test_an_export_and_show_have_the_value_of_the_board_not_the_lucky_one(
+    folder: Path, evo: Evo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origins: list[Any] = []
+    monkeypatch.setattr(Rules, "export", lambda space, genome, path, origin: origins.append(origin) or path)
+    confirm = ("--set", "report.confirm=2", "--set", "report.confirm_seeds=3")
+    assert evo("run", SPEC, *SMALL, *confirm, "--name", "sure").code == 0
+    with RunReader(folder / "sure") as run:
+        (leader,) = run.leaders(1)
+        found = run.candidate(leader["id"])["values"]
+    assert (leader["replicates"], leader["confirmed"]) == (5, True)
+    assert leader["values"] != list(found)
+    said = evo("show", "sure", leader["id"])
+    assert "evaluated again since: loss" in said.out
+    assert "mean over 5 seeds" in said.out
+    assert evo("export", "sure", leader["id"]).code == 0
+    assert origins[-1]["values"] == {"loss": leader["values"][0]}
+    assert origins[-1]["mean over seeds"] == 5
+    assert origins[-1]["standard error"] == leader["errors"][0]
+    assert "the first 2 lines" in evo("show", "sure").out

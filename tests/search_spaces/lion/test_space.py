@@ -12,7 +12,7 @@ import yaml
 
 import search_spaces.lion
 from evo.errors import ConfigError, EvaluatorError, InvalidGenomeError
-from evo.program import MutationOptions, Program, canonical
+from evo.program import MutationOptions, Program, canonical, simplify
 from evo.seeds import Streams
 from evo.space import Preparation
 from evo.testing.spaces import SpaceContract
@@ -22,7 +22,7 @@ from search_spaces.lion.figures import figures
 from search_spaces.lion.language import LION
 from search_spaces.lion.operators import DRAWN
 from search_spaces.lion.programs import adamw, discovered, lion, muon
-from search_spaces.lion.text import one_line
+from search_spaces.lion.text import described, one_line
 from search_spaces.lion.training import train
 
 OPTIONS = LionOptions(steps=12, probe_steps=6, batch=16, replicates=2)
@@ -229,3 +229,38 @@ def test_the_report_compares_finalists_with_tuned_baselines(tmp_path: Path) -> N
 
 def test_canonical_is_the_languages() -> None:
     assert Lion().canonical(adamw()) == canonical(LION, adamw())
+
+
+def test_a_seed_that_calls_what_mutation_does_not_draw_is_mentioned() -> None:
+    (note,) = Lion(LionOptions(seeds=("adamw", "muon"))).notes()
+    assert "muon" in note
+    assert "orthogonalize" in note
+    assert "operators=matrix" in note
+    assert list(Lion(LionOptions(seeds=("muon",), operators="matrix")).notes()) == []
+    assert list(Lion().notes()) == []
+
+
+@pytest.mark.parametrize("backend", ["cuda", "triton"])
+def test_a_backend_that_is_not_there_is_an_error_of_the_configuration(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(ConfigError, match=r"options\.backend") as caught:
+        Lion(LionOptions(backend=backend)).namespace()
+    assert "numpy" in caught.value.hint
+
+
+def test_the_counts_of_statements_add_up() -> None:
+    """What algebra folded away is not dead."""
+    program = Program.parse("one = e()\nx = mul(g, one)\nx = mul(x, 2.0)\nd = sin(w)\nupdate = mul(x, lr)")
+    head = described(program).splitlines()[0]
+    short = len(simplify(LION, program))
+    assert head.startswith(f"# {short} statements; 5 as written, 1 of them dead, {5 - 1 - short} folded away")
+    assert described(adamw()).splitlines()[0] == "# 9 statements"
+
+
+def test_a_summary_is_whole_where_boards_have_to_tell_programs_apart() -> None:
+    text = "x = sin(g)\n" + "x = interp(x, g, 0.5)\n" * 30
+    one, other = (Program.parse(text + f"update = mul(x, {value})") for value in ("0.25", "0.75"))
+    assert Lion().summary(one) != Lion().summary(other)
+    assert len(Lion().summary(one)) > 300
