@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from evo.errors import UsageError
+
+if TYPE_CHECKING:
+    from search_spaces.lion.judge.subjects import Subject
+    from search_spaces.lion.judge.tuning import Setting
 
 REACH = 32.0
 """Every subject's learning rate is tuned within this factor to each side of its box's centre, and so is its decay.
@@ -21,6 +26,9 @@ tuned around the value that takes as much at its own default rate: what its prog
 constant a search left there, is no matter."""
 DECAY_CENTRE = 0.128
 """Centre of the decay's box where a decay is no plain shrinkage and the module's own default is zero: AdamW's."""
+EDGE = 1.5
+"""A tuned rate or decay within this factor of its box's edge is marked: the box may have been too small. The lower edge
+of the decay is none: zero lies beyond, and is tried."""
 _TRIED = 0.1
 _EVEN = 0.01
 """Shares of two weights may differ by this much for a decay to count as plain shrinkage, relative."""
@@ -53,6 +61,16 @@ def centres(optimizer: type[Optimizer], where: str) -> tuple[float, float | None
     if share is None:
         return float(lr), float(decay) or DECAY_CENTRE
     return float(lr), math.copysign(float(f"{SHRINKAGE / share:.6g}"), decay)  # the probe's last digits are noise
+
+
+def at_edge(subject: Subject, setting: Setting) -> list[str]:
+    """Which of "lr" and "decay" lies near an edge of the subject's box; see `EDGE`."""
+    found = []
+    if not subject.lr / REACH * EDGE <= setting.lr <= subject.lr * REACH / EDGE:
+        found.append("lr")
+    if subject.weight_decay is not None and abs(setting.weight_decay) > abs(subject.weight_decay) * REACH / EDGE:
+        found.append("decay")
+    return found
 
 
 def shrinkage(optimizer: type[Optimizer], lr: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from search_spaces.lion.judge import statistics
-from search_spaces.lion.judge.boxes import REACH
+from search_spaces.lion.judge.boxes import REACH, at_edge
 from search_spaces.lion.judge.statistics import Estimate
 from search_spaces.lion.judge.subjects import REFERENCE, Subject
 from search_spaces.lion.judge.tasks import task_digest, task_named
@@ -17,7 +17,6 @@ from search_spaces.lion.judge.tasks import task_digest, task_named
 if TYPE_CHECKING:
     from search_spaces.lion.judge.session import Settings, Tuned
     from search_spaces.lion.judge.training import Run
-    from search_spaces.lion.judge.tuning import Setting
 
 Outcomes = Mapping[tuple[str, str], "Tuned"]
 
@@ -36,9 +35,6 @@ GOAL = 0.8
 """Geometric mean of steps-to-target over tuned AdamW's that the project set itself: a fifth fewer steps."""
 LARGEST_TAU = 4.0
 TAUS = [1.0 + 0.01 * k for k in range(301)]
-EDGE = 1.5
-"""A tuned rate or decay within this factor of its box's edge is marked: the box may have been too small. The lower edge
-of the decay is none: zero lies beyond, and is tried."""
 
 
 def results(settings: Settings, subjects: Sequence[Subject], outcomes: Outcomes) -> dict[str, Any]:
@@ -144,16 +140,6 @@ def _row(subject: Subject, tuned: Tuned, targets: Mapping[str, Mapping[str, Any]
             "loss": [statistics.median(column) for column in zip(*(run.losses for run in tuned.runs), strict=True)],
         },
     }
-
-
-def at_edge(subject: Subject, setting: Setting) -> list[str]:
-    """Which of "lr" and "decay" lies near an edge of the subject's box; see `EDGE`."""
-    found = []
-    if not subject.lr / REACH * EDGE <= setting.lr <= subject.lr * REACH / EDGE:
-        found.append("lr")
-    if subject.weight_decay is not None and abs(setting.weight_decay) > abs(subject.weight_decay) * REACH / EDGE:
-        found.append("decay")
-    return found
 
 
 def _costs(runs: Sequence[Run], target: float) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from evo.cli.text import table
-from search_spaces.lion.judge.results import COSTS, EDGE, OFFICIAL
+from search_spaces.lion.judge.boxes import EDGE
+from search_spaces.lion.judge.results import COSTS, OFFICIAL
 from search_spaces.lion.judge.statistics import STANDINGS
 
 
