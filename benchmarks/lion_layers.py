@@ -156,12 +156,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--proposals", type=int, default=50_000)
     parser.add_argument("--population", type=int, default=300, help="the paper's was 1,000, for 300,000 proposals")
-    parser.add_argument("--tournament", type=int, default=3, help="the paper's was 2")
+    parser.add_argument("--tournament", type=int, default=2, help="as in the paper")
     parser.add_argument(
         "--tie",
         type=float,
-        default=0.1,
-        help="losses within some 10 % tie, and the shorter program wins; 0: no",
+        default=0.2,
+        help="losses within some 20 % tie, and the shorter program wins; 0: no",
     )
     parser.add_argument(
         "--insert", type=float, default=1.0, help="weight of insertion; deletion and modification have 1"
