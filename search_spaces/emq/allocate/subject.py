@@ -58,7 +58,8 @@ def subject_of(model: str, data: str | None, calibration: int) -> Subject:
         ConfigError: either cannot be loaded, or is something else.
     """
     if model in NETWORKS:
-        from search_spaces.emq.benchmark import batch, images, network
+        from search_spaces.emq.benchmark import batch, network
+        from search_spaces.emq.benchmark.images import images
 
         found, name = network(model), model
         if data is None:
