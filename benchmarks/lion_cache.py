@@ -34,6 +34,7 @@ FACTOR = 4.0
 """Of how far eight reorderings move a value; a ninth moves it farther than four times that in less than one case in a
 thousand, where moves are anything like normal."""
 HITS = ("structural", "functional", "twin")
+NO_REPORT = {"candidates": 0, "confirm": 0}
 META = "SELECT value FROM meta WHERE key = ?"
 OFF = {"structural": False, "functional": False}
 
@@ -60,7 +61,7 @@ def search(folder: Path, name: str, given: argparse.Namespace, **sections: Any) 
     from evo import Search
 
     executor = {"kind": "ray", "workers": given.workers} if given.workers else {"kind": "inline"}
-    settings = {"options": json.loads(given.options), "executor": executor, "report": {"candidates": 0}, **sections}
+    settings = {"options": json.loads(given.options), "executor": executor, "report": NO_REPORT, **sections}
     return Search("lion", runs_dir=str(folder), name=name, **settings).run()
 
 

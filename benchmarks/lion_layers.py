@@ -96,7 +96,7 @@ def searched(given: argparse.Namespace, seed: int, folder: Path) -> Path:
         },
         budget={"proposals": given.proposals},
         executor={"kind": "ray", "workers": given.workers} if given.workers else {"kind": "inline"},
-        report={"candidates": 0},
+        report={"candidates": 0, "confirm": 0},
         runs_dir=str(folder),
         name=f"layers{seed}",
     ).run()
