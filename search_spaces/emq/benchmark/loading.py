@@ -84,9 +84,9 @@ def read_csv(path: Path) -> Table:
     """A table from a text file of comma-separated values, one configuration a line.
 
     The first line names the columns: "bits:LAYER" for each layer, in forward order; "accuracy:SEED" for each
-    calibration seed (or one "accuracy"), in [0, 1]; and, if wanted, "method" ("nearest" where it is left out). Lines before it that
-    start with "#" may say "# key = value" for network, activation_bits, float_accuracy, parameters and macs (the
-    latter two: numbers with spaces between them, one a layer).
+    calibration seed (or one "accuracy"), in [0, 1]; and, if wanted, "method" ("nearest" where it is left out). Lines
+    before it that start with "#" may say "# key = value" for network, activation_bits, float_accuracy, parameters and
+    macs (the latter two: numbers with spaces between them, one a layer).
 
     Raises:
         BenchmarkFileError: the text is not so, with the line that is not.
