@@ -504,6 +504,23 @@ class BaseSpace(Generic[G]):
         """
         raise NotImplementedError(f"{type(self).__name__} allocates nothing")
 
+    def build_benchmark(
+        self, settings: Mapping[str, Any], folder: Path, progress: Callable[[int, int, str], None]
+    ) -> Judgement:
+        """Make the benchmark that candidates are judged on, or one for a user's own model and data. Called by
+        `evo bench build`, again after a kill; not every space has it.
+
+        Args:
+            settings: of the space's own; it raises ConfigError for those it does not know.
+            folder: for its files: what is there already is not done again.
+            progress: `progress(done, total, what)`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} builds no benchmark")
+
+    def benchmark_settings(self) -> type | None:
+        """The frozen dataclass that `build_benchmark` reads its settings into, for `evo bench build --settings`."""
+        return None
+
 
 def decode_genome(space: SearchSpace[Any], value: Json, load: Callable[[int], Json]) -> Any:
     """A genome from its stored value.

@@ -25,6 +25,7 @@ VERBS = {
     "refine": "Turn a run's leaders into one result: selection, tuning, simplification.",
     "judge": "Judge exported modules on held-out work, beside tuned baselines.",
     "allocate": "Apply a space's results to a model of one's own: bits of each layer under a budget.",
+    "bench": "Make the benchmark that a space's candidates are judged on.",
     "export": "Write a candidate as a Python module of its own.",
     "replay": "Evaluate one candidate again, in this process.",
     "spaces": "List the installed search spaces.",

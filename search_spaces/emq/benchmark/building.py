@@ -33,7 +33,7 @@ from search_spaces.emq.benchmark.measuring import Meter, Protocol
 from search_spaces.emq.benchmark.networks import untrained
 from search_spaces.emq.benchmark.pretrained import DATA, read_network, weights_path, write_network
 from search_spaces.emq.benchmark.rounding import Rounding, learned_weights
-from search_spaces.emq.benchmark.settings import Settings, settings_of
+from search_spaces.emq.benchmark.settings import Settings, build_settings
 from search_spaces.emq.benchmark.subjects import Subject, identity
 from search_spaces.emq.benchmark.summary import summarised
 from search_spaces.emq.benchmark.table import Table, make_table
@@ -62,7 +62,7 @@ def build(settings: Mapping[str, Any], folder: Path, progress: Progress) -> Judg
         DamagedBenchmarkError: a file in the folder is damaged.
         RunLockedError: another process builds in this folder.
     """
-    chosen = settings_of(settings)
+    chosen = build_settings(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), _one_thread():
         try:

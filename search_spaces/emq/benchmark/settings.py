@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from evo.errors import ConfigError
 from evo.options import from_json
+from evo.settings import unknown_setting
 from search_spaces.emq.benchmark.loading import SHIPPED
 
 
@@ -87,10 +88,15 @@ class Settings:
             raise ConfigError(f"settings.networks is {list(self.networks)}", f"some of {', '.join(SHIPPED)}, each once")
 
 
-def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Settings from what a user gave.
+def build_settings(values: Mapping[str, Any]) -> Settings:
+    """Settings from what a user gave; "a,b" and "a" are lists of names, too.
 
     Raises:
         ConfigError: an unknown key, or a value that does not fit.
     """
-    return from_json(Settings, dict(values), "settings")
+    unknown_setting(values, Settings, "evo bench build emq --settings")
+    given = dict(values)
+    for key in ("networks", "layers"):
+        if isinstance(given.get(key), str):
+            given[key] = [name.strip() for name in given[key].split(",") if name.strip()]
+    return from_json(Settings, given, "settings")
