@@ -22,7 +22,7 @@ from search_spaces.lion.language import LION
 from search_spaces.lion.options import LionOptions
 from search_spaces.lion.refine import funnel
 from search_spaces.lion.refine.assess import Assessor, Losses, Trial, seeds_for
-from search_spaces.lion.refine.comparison import AS_FOUND, compared, rate_words
+from search_spaces.lion.refine.comparison import as_found, compared, rate_words
 from search_spaces.lion.refine.curve import meta_overfitting
 from search_spaces.lion.refine.funnel import ADAMW, Contender
 from search_spaces.lion.refine.options import RefineOptions, from_settings, seen_tasks
@@ -32,6 +32,7 @@ from search_spaces.lion.refine.simplify import SimplifyOptions, simplified
 from search_spaces.lion.refine.subjects import Subject, in_words
 from search_spaces.lion.refine.tune import tuned
 from search_spaces.lion.refine.words import (
+    beaten_words,
     factor,
     few_seeds,
     grid_words,
@@ -140,9 +141,8 @@ class Refiner:
         seeds = self._seeds("selection", settings.selection_seeds)
         judged = funnel.judged_at_selection(assessor, [*baselines, *rated], self._selection, seeds)
         through, better = funnel.survivors(judged, settings.survivors)
-        count = sum(c.score < 0.0 for c in judged if c.candidate is not None)
         self.steps.append(
-            f"{len(rated)} programs on {', '.join(settings.selection)}: {count} beat {ADAMW}"
+            f"{len(rated)} programs on {', '.join(settings.selection)}: {beaten_words(judged)}"
             + (f", the best {len(through)} go on" if better else "; the best goes on alone")
         )
         assessor.stage = f"funnel: {len(through)} programs on the final tasks"
@@ -299,17 +299,15 @@ class Refiner:
         """The result beside what it came from and the baselines. The bar is AdamW with the constants that the choice
         preferred."""
         baselines = [(c.name, c.program) for c in judged if c.candidate is None]
-        rows = [(BAR, adamw.program)] if adamw.program != baselines[0][1] else []
-        rows += baselines
+        if adamw.program != baselines[0][1]:
+            baselines.insert(0, (BAR, adamw.program))
         leader = self._work.leaders[0]
-        if leader.id != best.candidate:
-            rows += self._as_found(self._rating(leader), ", first of the search")
-        origin = self._rated.get(best.candidate or 0, best)
-        rows += [*self._as_found(origin, ""), ("refined", program)]
+        found = [] if leader.id == best.candidate else as_found(self._rating(leader), ", first of the search")
+        found += [*as_found(self._rated.get(best.candidate or 0, best)), ("refined", program)]
         self.assessor.stage = "final comparison on fresh seeds"
         seeds = self._seeds("comparison", self._settings.comparison_seeds)
         self.evidence["comparison"], self.evidence["table"], sentence = compared(
-            self.assessor, rows, self._final, seeds
+            self.assessor, baselines, found, self._final, seeds
         )
         self.steps.append(sentence)
 
@@ -321,15 +319,6 @@ class Refiner:
         self.assessor.stage = "final comparison: the rate of the search's first"
         seeds = self._seeds("rate", self._settings.scale_seeds)
         return funnel.with_rates(self.assessor, [leader], self._selection, self._settings, seeds)[0]
-
-    @staticmethod
-    def _as_found(contender: Contender, who: str) -> list[tuple[str, Subject]]:
-        """A candidate as the search left it, and with its rate tuned, which is what the funnel compared."""
-        name = f"#{contender.candidate}{who}"
-        found = [(f"{name}, {AS_FOUND}", contender.found)]
-        if contender.scale:
-            found.append((f"{name}, {rate_words(contender.scale)}", contender.program))
-        return found
 
 
 def refine(options: LionOptions, work: Refinement[Program]) -> Refined[Program]:

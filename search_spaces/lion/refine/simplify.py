@@ -31,15 +31,7 @@ from search_spaces.lion.refine.closed_forms import complexity
 from search_spaces.lion.refine.courses import same_course
 from search_spaces.lion.refine.journal import Journal
 from search_spaces.lion.refine.naming import named
-from search_spaces.lion.refine.paired import (
-    Assess,
-    PairedTest,
-    SeedSource,
-    Verdict,
-    bounds,
-    differences,
-    paired_test,
-)
+from search_spaces.lion.refine.paired import Assess, PairedTest, SeedSource, Verdict, bounds, differences, paired_test
 from search_spaces.lion.refine.rewrites import Rewrite, candidates, identity, roundings, tidy
 
 VERSION = 2
@@ -193,13 +185,8 @@ def simplified(
     """
     LION.infer(program)
     options = options or SimplifyOptions()
-    asked = {
-        "version": VERSION,
-        "program": program.to_json(),
-        "root": seeds.root,
-        "options": asdict(options),
-        "world": world,
-    }
+    asked = {"version": VERSION, "program": program.to_json(), "root": seeds.root, "options": asdict(options)}
+    asked["world"] = world
     return _Simplification(program, assess, seeds, options, progress or _silent, Journal(journal, asked)).run()
 
 

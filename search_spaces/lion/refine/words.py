@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.lion.refine.funnel import Contender
 from search_spaces.lion.refine.options import RefineOptions
 from search_spaces.lion.refine.paired import FEW_SEEDS, LEVEL
 from search_spaces.lion.refine.simplify import Simplified
@@ -58,6 +59,22 @@ def tuning_words(line: dict[str, Any], judged: str) -> str:
         return f"{head}: rejected by the paired test"
     words = f"{factor(line['score_after'])} after {factor(line['score_before'])} in {judged}"
     return f"{head}, {words}: {'kept' if line['kept'] else 'not kept'}"
+
+
+def beaten_words(judged: Sequence[Contender]) -> str:
+    """How many candidates have a better mean than AdamW, and than the best baseline where that is another.
+
+    Args:
+        judged: baselines, AdamW first, and candidates.
+    """
+    baselines = [contender for contender in judged if contender.candidate is None]
+    best = min(baselines, key=lambda contender: contender.score)
+    scores = [contender.score for contender in judged if contender.candidate is not None]
+    said = f"{sum(score < baselines[0].score for score in scores)} beat {baselines[0].name}"
+    if best is not baselines[0]:
+        beaten = sum(score < best.score for score in scores)
+        said += f", {beaten} the best baseline, {best.name} ({factor(best.score)})"
+    return said
 
 
 def grid_words(record: dict[str, Any]) -> str:

@@ -76,6 +76,17 @@ def test_luck_under_the_first_seeds_does_not_win() -> None:
     assert found.subject == AdamWSetting(0.004, 0.01)
 
 
+def test_a_winner_that_further_seeds_move_to_an_edge_makes_the_grid_grow() -> None:
+    def scored(subjects: Sequence[Any], further: bool) -> np.ndarray:
+        best = 0.016 if further else 0.0057  # under the first seeds inside the grid, truly at its last rate
+        return np.array([abs(math.log(s.lr / best)) + 100.0 * abs(s.weight_decay - 0.01) for s in subjects])
+
+    (found,) = tuned([ADAMW], scored)
+    assert found.record["rate"] == 0.016 == ADAMW.rates[-1]
+    assert found.record["rates"][-1] == 0.032
+    assert found.record["at_edge"] == []
+
+
 def test_only_a_shortlist_meets_further_seeds() -> None:
     asked: list[int] = []
 

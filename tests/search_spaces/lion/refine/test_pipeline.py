@@ -20,12 +20,13 @@ from evo.space import Refined
 from search_spaces.lion.programs import adamw, lion
 from search_spaces.lion.refine import pipeline
 from search_spaces.lion.refine.assess import Assessor, Losses, Trial, seeds_for
+from search_spaces.lion.refine.comparison import compared
 from search_spaces.lion.refine.figures import figures
 from search_spaces.lion.refine.funnel import ADAMW, Contender
 from search_spaces.lion.refine.options import RefineOptions, from_settings
 from search_spaces.lion.refine.pipeline import BAR, Refiner, refine
 from search_spaces.lion.refine.subjects import AdamWSetting, Subject
-from search_spaces.lion.refine.words import few_seeds, validation
+from search_spaces.lion.refine.words import beaten_words, few_seeds, validation
 from search_spaces.lion.space import Lion
 from tests.search_spaces.lion.refine.worlds import OPTIONS, SMALL, candidates, refinement
 
@@ -77,6 +78,48 @@ def test_each_row_of_the_comparison_says_what_was_tuned(whole: tuple[Refined[Any
     assert f"loss / that of {names[0]}," in table["title"]
     assert "t interval" in table["title"]
     assert all(name in (BAR, ADAMW) for name in names if name.startswith("AdamW (")), names
+
+
+def losses_of(worth: dict[Any, float]) -> Any:
+    """An assessor of fixed log losses with a spread over 3 seeds that all share."""
+    noise = np.array([-0.1, 0.0, 0.1])
+
+    class Fixed:
+        @staticmethod
+        def relative(subjects: Any, trials: Any, seeds: Any) -> np.ndarray:
+            rows = np.array([worth[subject] for subject in subjects])
+            return rows[:, None, None] + np.tile(noise, (len(trials), 1))
+
+    return Fixed()
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (-0.3, "better than a: loss x 0.741 (0.741 to 0.741); it is better than the best baseline there, b: loss x 0.9"),
+        (-0.1, "better than a: loss x 0.905 (0.905 to 0.905); it is worse than the best baseline there, b: loss x 1.1"),
+        (-0.2, "it is not shown to differ from the best baseline there, b: loss x 1.000 (1.000 to 1.000)"),
+    ],
+)  # fmt: skip
+def test_a_result_is_held_against_the_best_baseline_too(result: float, words: str) -> None:
+    given = {AdamWSetting(0.1): 0.0, AdamWSetting(0.2): -0.2, AdamWSetting(0.3): 0.5, adamw(): 0.4, lion(): result}
+    a, b, c, origin, end = given
+    evidence, table, sentence = compared(
+        losses_of(given), [("a", a), ("b", b), ("c", c)], [("found", origin), ("refined", end)], [Trial("t")], [1, 2, 3]
+    )
+    assert words in sentence
+    assert evidence["best_baseline"] == "b"
+    assert [row[0] for row in table["rows"]] == ["a", "b", "c", "found", "refined"]
+
+
+def test_the_funnel_says_how_many_beat_the_best_baseline() -> None:
+    def contender(name: str, loss: float, candidate: int | None = None) -> Contender:
+        return Contender(name, candidate, adamw(), adamw(), selection=np.full((2, 2), loss))
+
+    judged = [contender("AdamW", 0.0), contender("Muon", -0.2), contender("Lion", 0.1)]
+    found = [contender(str(k), loss, k) for k, loss in enumerate((-0.3, -0.1, 0.2))]
+    assert beaten_words([*judged, *found]) == "2 beat AdamW, 1 the best baseline, Muon (0.819)"
+    assert beaten_words([judged[0], judged[2], *found]) == "2 beat AdamW"
 
 
 def test_what_the_search_saw_is_called_no_meta_validation(whole: tuple[Refined[Any], Path]) -> None:
