@@ -1,25 +1,33 @@
-"""How many optimizer programs train at once, and how fast: batched kernels beside one network at a time.
+"""How many optimizer programs train at once, and how fast: batched kernels beside the best plain loops.
 
     python -m benchmarks.lion_throughput
 
-Every contender trains the same networks (digits MLP 64-32-10, batch 64) from the same weights on the same batches:
+Every contender trains the same networks (digits MLP 64-32-10, batch 64) on the same batches, for the same number of
+steps, on one thread of one core (the process pins itself, `--core`):
 
-- batched: `search_spaces.lion.training.train`, all programs together (loss and gradient of all networks by
-  `kernels.dense`, one step of all programs by `kernels.programs.optimizer_step`);
-- torch loop: (a) a Python loop, one network at a time: torch autograd on two `addmm`, and the program run statement by
-  statement with torch operations;
-- torch.optim.AdamW: (b) with `foreach=True`, on an `nn.Sequential`, one network at a time.
+- batched: `search_spaces.lion.training.train`, all programs together; its time holds the gathering of the batches, the
+  checks for divergence and the judgement on the validation split at the end, which the loops are spared;
+- (a) torch loop: one network at a time, the program run statement by statement with torch operations on all weights at
+  once; the four tensors are leaves that share one memory, and the batches are gathered once, before the clock starts.
+  With torch autograd, and beside it with a backward pass written by hand (into one flat gradient);
+- (b) `torch.optim.AdamW(foreach=True)`, one network at a time, batches gathered once; `fused=True` beside it.
 
 Programs are AdamW's with as many different constants as there are candidates; "mutants" are a dozen mutations away from
-it, as in a search. The unit is candidate training steps per second of process time, on one thread. Contenders alternate
-within a repeat, and a ratio is the median of the repeats' ratios. The limits: arithmetic as multiply-adds of the
-networks, against a large matrix product of the BLAS in the same process; memory as bytes that a step must touch.
+it, as in a search, and only the steps up to a program's divergence count. The unit is candidate training steps per
+second of process time. Contenders alternate within a repeat, and a ratio is the median of the repeats' ratios: what
+else runs on the machine then weighs on both sides. A loop's final weights are judged beside the batched ones: the
+largest relative difference of a loss is written down.
+
+The limits are measured in the same run: multiply-adds a second of the best large matrix product and of BLAS products of
+the very sizes of a step; memory bandwidth by a STREAM-like triad on one and on two threads (2^26 floats an array, 12
+bytes an element, by the wall clock, the best of the repeats).
 """
 
 from __future__ import annotations
 
 import argparse
 import operator
+import os
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -36,10 +44,16 @@ from search_spaces.lion.evaluator import lowered, one_thread
 from search_spaces.lion.language import LION
 from search_spaces.lion.operators import DRAWN
 from search_spaces.lion.tasks import digits
-from search_spaces.lion.training import Course, Programs, train
+from search_spaces.lion.training import CHECK_EVERY, Course, Programs, train
 
 BATCH = 64
 COUNTS = (16, 64, 256, 1024, 4096)
+ALONE = 6
+"""Networks that a loop trains in a repeat: its cost a step does not depend on how many."""
+INPUTS, HIDDEN, CLASSES = digits.DigitsMLP.sizes
+PARAMETERS = digits.DigitsMLP.segments[-1]
+MULTIPLY_ADDS = BATCH * (2 * INPUTS * HIDDEN + 3 * HIDDEN * CLASSES)
+"""A step: forward and backward through both layers, without the gradient by the input."""
 
 
 def adamw_population(count: int) -> list[Program]:
@@ -61,13 +75,15 @@ def mutant_population(count: int, mutations: int = 12) -> list[Program]:
     return found
 
 
-def batched(population: list[Program], steps: int) -> Callable[[], None]:
+def batched(population: list[Program], steps: int) -> Callable[[], int]:
+    """All together; counts the steps of a program up to its divergence."""
     task = digits.DigitsMLP()
     optimizers = Programs([lowered(program) for program in population])
-    course = Course(steps, BATCH, "cosine")
+    course = Course(steps, BATCH, "constant")
 
-    def run() -> None:
-        train(task, optimizers, 1, course)
+    def run() -> int:
+        gone = train(task, optimizers, 1, course).diverged_at
+        return int(np.where(gone < 0, steps, np.minimum(gone + 1, steps)).sum())
 
     return run
 
@@ -86,137 +102,263 @@ TORCH = {
 negative, a fused interpolation."""
 
 
-def torch_loop(population: list[Program], steps: int) -> Callable[[], None]:
-    """One network at a time: autograd, and the program's statements as torch operations on the flat weights."""
+def gathered(steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of `batched`: images (64, 64), labels (64,)."""
     task = digits.DigitsMLP()
-    simplified = [simplify(LION, program).instructions for program in population]
-    segments = task.segments
-    train_set = digits.splits()["train"]
+    return [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in (task.batch(s, 1, BATCH) for s in range(steps))]
 
-    def run() -> None:
-        for statements in simplified:
-            calls = [(target, TORCH[name], arguments) for target, name, arguments in statements]
-            weights = torch.from_numpy(task.initial(1).copy()).requires_grad_(True)
-            v1 = v2 = torch.zeros_like(weights)
-            for step in range(steps):
-                rows = task._shuffle(step, 1, BATCH)
-                images, labels = torch.from_numpy(train_set.images[rows]), torch.from_numpy(train_set.labels[rows])
-                first, bias, second, last = (weights[a:b] for a, b in pairwise(segments))
-                hidden = torch.relu(torch.addmm(bias, images, first.view(64, 32)))
-                logits = torch.addmm(last, hidden, second.view(32, 10))
-                (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, labels), weights)
+
+def tensors(flat: torch.Tensor) -> list[torch.Tensor]:
+    """Views of flat weights: two matrices (inputs, outputs) and two biases."""
+    first, bias, second, last = (flat[start:end] for start, end in pairwise(digits.DigitsMLP.segments))
+    return [first.view(INPUTS, HIDDEN), bias, second.view(HIDDEN, CLASSES), last]
+
+
+def torch_step(program: Program) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """The program as torch operations on flat weights, in place; (weights, gradient, v1, v2) -> (v1, v2)."""
+    calls = [(target, TORCH[name], arguments) for target, name, arguments in simplify(LION, program).instructions]
+
+    def step(
+        weights: torch.Tensor, gradient: torch.Tensor, v1: torch.Tensor, v2: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        values = {"w": weights, "g": gradient, "v1": v1, "v2": v2, "lr": 1.0}
+        for target, call, arguments in calls:
+            values[target] = call(*[values[a] if isinstance(a, str) else a for a in arguments])
+        weights.sub_(values["update"])
+        return values["v1"], values["v2"]
+
+    return step
+
+
+def autograd_loop(population: list[Program], steps: int, found: list[np.ndarray]) -> Callable[[], int]:
+    """(a): `found` gets the weights in which each network ends."""
+    batches, start = gathered(steps), torch.from_numpy(digits.DigitsMLP().initial(1))
+    optimizers = [torch_step(program) for program in population]
+    functional = torch.nn.functional
+
+    def run() -> int:
+        found.clear()
+        for optimizer in optimizers:
+            flat = start.clone()
+            leaves = [view.detach().requires_grad_() for view in tensors(flat)]
+            first, bias, second, last = leaves
+            v1 = v2 = torch.zeros_like(flat)
+            for images, labels in batches:
+                logits = torch.addmm(last, torch.addmm(bias, images, first).relu_(), second)
+                loss = functional.nll_loss(torch.log_softmax(logits, 1), labels)
+                gradients = torch.autograd.grad(loss, leaves)
                 with torch.no_grad():
-                    values = {"w": weights, "g": gradient, "v1": v1, "v2": v2, "lr": 1.0}
-                    for target, call, arguments in calls:
-                        values[target] = call(*[values[a] if isinstance(a, str) else a for a in arguments])
-                    weights.sub_(values["update"])
-                    v1, v2 = values["v1"], values["v2"]
+                    gradient = torch.cat([gradient.view(-1) for gradient in gradients])
+                    v1, v2 = optimizer(flat, gradient, v1, v2)
+            found.append(flat.numpy())
+        return len(population) * steps
 
     return run
 
 
-def adamw(count: int, steps: int) -> Callable[[], None]:
-    task = digits.DigitsMLP()
-    train_set = digits.splits()["train"]
+def handwritten_loop(population: list[Program], steps: int, found: list[np.ndarray]) -> Callable[[], int]:
+    """(a) without autograd; the labels' one-hot vectors, too, are made before the clock starts."""
+    start = torch.from_numpy(digits.DigitsMLP().initial(1))
+    optimizers = [torch_step(program) for program in population]
+    batches = [(x, torch.nn.functional.one_hot(y, CLASSES).float() / BATCH) for x, y in gathered(steps)]
+    threshold = torch.ops.aten.threshold_backward
 
-    def run() -> None:
+    def run() -> int:
+        found.clear()
+        with torch.inference_mode():
+            for optimizer in optimizers:
+                flat, gradient = start.clone(), torch.empty_like(start)
+                first, bias, second, last = tensors(flat)
+                by_first, by_bias, by_second, by_last = tensors(gradient)
+                back = second.t()
+                v1 = v2 = torch.zeros_like(flat)
+                for images, right in batches:
+                    hidden = torch.addmm(bias, images, first).relu_()
+                    delta = torch.softmax(torch.addmm(last, hidden, second), 1).mul_(1 / BATCH).sub_(right)
+                    torch.mm(hidden.t(), delta, out=by_second)
+                    torch.sum(delta, 0, out=by_last)
+                    inner = threshold(torch.mm(delta, back), hidden, 0)
+                    torch.mm(images.t(), inner, out=by_first)
+                    torch.sum(inner, 0, out=by_bias)
+                    v1, v2 = optimizer(flat, gradient, v1, v2)
+                found.append(flat.numpy())
+        return len(population) * steps
+
+    return run
+
+
+def adamw(count: int, steps: int, **form: bool) -> Callable[[], int]:
+    """(b)."""
+    batches = gathered(steps)
+    functional = torch.nn.functional
+
+    def run() -> int:
         for number in range(count):
             torch.manual_seed(number)
-            network = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
-            optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, foreach=True)
-            for step in range(steps):
-                rows = task._shuffle(step, 1, BATCH)
-                images, labels = torch.from_numpy(train_set.images[rows]), torch.from_numpy(train_set.labels[rows])
-                optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(network(images), labels).backward()
+            layers = torch.nn.Linear(INPUTS, HIDDEN), torch.nn.Linear(HIDDEN, CLASSES)
+            weights = [parameter for layer in layers for parameter in layer.parameters()]
+            first, bias, second, last = weights
+            optimizer = torch.optim.AdamW(weights, lr=1e-3, **form)
+            for images, labels in batches:
+                logits = functional.linear(functional.linear(images, first, bias).relu_(), second, last)
+                loss = functional.nll_loss(torch.log_softmax(logits, 1), labels)
+                for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                    weight.grad = gradient
                 optimizer.step()
+        return count * steps
 
     return run
 
 
-def seconds(run: Callable[[], None]) -> float:
-    start = time.process_time()
+def seconds(run: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> float:
+    start = clock()
     run()
-    return time.process_time() - start
+    return clock() - start
 
 
-def matrix_peak(repeats: int) -> float:
-    """Multiply-adds per second of a 512 x 512 product in float32, the best of the repeats."""
+def products(repeats: int) -> dict[str, float]:
+    """Multiply-adds a second: of the best large product of numpy's and torch's BLAS, and of the five products of a step
+    by numpy, for as many networks as stay in the cache."""
     rng = np.random.default_rng(2)
-    a, b = (rng.standard_normal((512, 512)).astype(np.float32) for _ in range(2))
-    return max(8 * 512**3 / seconds(lambda: [a @ b for _ in range(8)]) for _ in range(4 * repeats))  # type: ignore[func-returns-value]
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    def rate(work: int, run: Callable[[], Any]) -> float:
+        return max(work / seconds(run) for _ in range(4 * repeats))
+
+    large = []
+    for size in (256, 512, 1024):
+        times = max(1, (1 << 29) // size**3)
+        a, b = normal(size, size), normal(size, size)
+        one, other = torch.from_numpy(a), torch.from_numpy(b)
+        large.append(rate(times * size**3, lambda a=a, b=b, times=times: [a @ b for _ in range(times)]))
+        large.append(rate(times * size**3, lambda a=one, b=other, times=times: [a @ b for _ in range(times)]))
+    n, times = 32, 20
+    x, hidden, delta, inner = (
+        normal(BATCH, INPUTS),
+        normal(n, BATCH, HIDDEN),
+        normal(n, BATCH, CLASSES),
+        normal(n, BATCH, HIDDEN),
+    )
+    first, second = normal(n, INPUTS, HIDDEN), normal(n, HIDDEN, CLASSES)
+    outs = [np.empty_like(each) for each in (hidden, delta, second, hidden, first)]
+
+    def step() -> None:
+        for _ in range(times):
+            np.matmul(x, first, out=outs[0])
+            np.matmul(hidden, second, out=outs[1])
+            np.matmul(hidden.swapaxes(1, 2), delta, out=outs[2])
+            np.matmul(delta, second.swapaxes(1, 2), out=outs[3])
+            np.matmul(x.T, inner, out=outs[4])
+
+    return {"large": max(large), "of a step, by BLAS": rate(times * n * MULTIPLY_ADDS, step)}
+
+
+def triad(threads: int, repeats: int) -> float:
+    """Bytes a second of a = b + s c, counting 12 bytes an element as STREAM does."""
+    torch.set_num_threads(threads)
+    a, b, c = (torch.ones(1 << 26) for _ in range(3))
+    best = min(seconds(lambda: torch.add(b, c, alpha=3.0, out=a), time.perf_counter) for _ in range(3 * repeats))
+    torch.set_num_threads(1)
+    return 12 * a.numel() / best
 
 
 def measure(repeats: int, steps: int, counts: tuple[int, ...]) -> dict[str, Any]:
-    loops = 2  # candidates that the slow contenders train in a repeat: their cost does not depend on how many
-    slow_steps = 300
-    rates: dict[str, list[float]] = {}
-    runs: dict[str, tuple[Callable[[], None], int]] = {
-        "torch loop": (torch_loop(adamw_population(loops), slow_steps), loops * slow_steps),
-        "torch.optim.AdamW": (adamw(loops, slow_steps), loops * slow_steps),
+    alone, ends = adamw_population(ALONE), {"autograd": [], "by hand": []}
+    runs: dict[str, Callable[[], int]] = {
+        "(a) torch loop, autograd": autograd_loop(alone, steps, ends["autograd"]),
+        "(a) torch loop, backward by hand": handwritten_loop(alone, steps, ends["by hand"]),
+        "(b) torch.optim.AdamW(foreach=True)": adamw(ALONE, steps, foreach=True),
+        "(b) torch.optim.AdamW(fused=True)": adamw(ALONE, steps, fused=True),
+        **{f"batched AdamW {count}": batched(adamw_population(count), steps) for count in counts},
+        "batched mutants 256": batched(mutant_population(256), steps),
     }
-    for count in counts:
-        length = max(10, min(steps, steps * 256 // count))
-        runs[f"batched AdamW {count}"] = (batched(adamw_population(count), length), count * length)
-    runs["batched mutants 256"] = (batched(mutant_population(256), steps), 256 * steps)
-    for run, _ in runs.values():
+    for run in runs.values():
         run()
+    rates: dict[str, list[float]] = {}
     for _ in range(repeats):
-        for name, (run, work) in runs.items():
-            rates.setdefault(name, []).append(work / seconds(run))
+        for name, run in runs.items():
+            start = time.process_time()
+            work = run()
+            rates.setdefault(name, []).append(work / (time.process_time() - start))
+    task = digits.DigitsMLP()
+    ours = train(task, Programs([lowered(program) for program in alone]), 1, Course(steps, BATCH, "constant")).loss
+    apart = {
+        name: float(np.abs(task.evaluate(np.stack(flat), "validation")["loss"] / ours - 1).max())
+        for name, flat in ends.items()
+    }
     return {
         "rates": {
             name: {"median": median(r), "lowest": min(r), "highest": max(r), "all": r} for name, r in rates.items()
         },
-        "matrix_multiply_adds_per_s": matrix_peak(repeats),
+        "losses_apart": apart,
+        "multiply_adds_per_s": products(repeats),
     }
 
 
-def ratio(rates: dict[str, Any], fast: str, slow: str) -> float:
-    """Median over the repeats of the ratio within one repeat."""
-    return median(a / b for a, b in zip(rates[fast]["all"], rates[slow]["all"], strict=True))
+def ratios(rates: dict[str, Any], fast: str) -> dict[str, float]:
+    """For each loop, the median over the repeats of the ratio within one repeat."""
+    return {
+        name: median(a / b for a, b in zip(rates[fast]["all"], rates[name]["all"], strict=True))
+        for name in rates
+        if name.startswith("(")
+    }
+
+
+def limits(rates: dict[str, Any], peaks: dict[str, float], bandwidth: dict[str, float]) -> dict[str, Any]:
+    """How far the batched rows are from what the machine can do."""
+    traffic = 2 * 3 * 4 * PARAMETERS / CHECK_EVERY  # weights and two slots, read and written once between checks
+    rows = {name: rate["median"] for name, rate in rates.items() if name.startswith("batched AdamW")}
+    return {
+        "multiply_adds_per_step": MULTIPLY_ADDS,
+        "share_of_large_products": {name: rate * MULTIPLY_ADDS / peaks["large"] for name, rate in rows.items()},
+        "share_of_step_products": {
+            name: rate * MULTIPLY_ADDS / peaks["of a step, by BLAS"] for name, rate in rows.items()
+        },
+        "bytes_per_step": traffic,
+        "share_of_bandwidth": {name: rate * traffic / bandwidth["1 thread"] for name, rate in rows.items()},
+    }
+
+
+def report(found: dict[str, Any]) -> None:
+    rates, limit, peaks = found["rates"], found["limit"], found["multiply_adds_per_s"]
+    rows = [(name, f"{r['median']:,.0f}", f"{r['lowest']:,.0f}", f"{r['highest']:,.0f}") for name, r in rates.items()]
+    print(common.table(("candidate training steps/s", "median", "lowest", "highest"), rows), end="\n\n")
+    for name, value in found["ratios"].items():
+        print(f"batched 256 over {name}: {value:.1f}x")
+    print(f"losses after the course differ from the loops' by {max(found['losses_apart'].values()):.1e} at most")
+    print(f"\na step is {MULTIPLY_ADDS:,} multiply-adds; products alone run at, in G/s:")
+    print(", ".join(f"{name} {value / 1e9:.1f}" for name, value in peaks.items()))
+    print("triad, GB/s: " + ", ".join(f"{name} {value / 1e9:.1f}" for name, value in found["bytes_per_s"].items()))
+    print(
+        common.table(
+            ("row", "of large products' speed", "of a step's products' by BLAS", "of the triad on 1 thread"),
+            [
+                (name, *(f"{limit[key][name]:.0%}" for key in ("share_of_large_products", "share_of_step_products")),
+                 f"{limit['share_of_bandwidth'][name]:.1%}")
+                for name in limit["share_of_large_products"]
+            ],
+        )
+    )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=100, help="training steps of 256 candidates in one repeat")
+    parser.add_argument("--steps", type=int, default=100, help="training steps of every contender")
+    parser.add_argument("--core", type=int, default=None, help="the core to run on; default: the last one there is")
     parser.add_argument("--output", default="lion_throughput", help="name of the file in benchmarks/results")
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    bandwidth = {f"{n} thread{'s' * (n > 1)}": triad(n, given.repeats) for n in (1, 2)}
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if given.core is None else given.core})
     with one_thread():
         found = measure(given.repeats, given.steps, COUNTS)
-    rates = found["rates"]
-    main_row = "batched AdamW 256"
-    # A step: forward and backward of both layers without the gradient by the input, and the update.
-    multiply_adds = BATCH * (3 * (64 * 32 + 32 * 10) - 64 * 32)
-    parameters = 64 * 32 + 32 + 32 * 10 + 10
-    found |= {
-        "ratios": {
-            "batched 256 over torch loop (a)": ratio(rates, main_row, "torch loop"),
-            "batched 256 over torch.optim.AdamW(foreach=True) (b)": ratio(rates, main_row, "torch.optim.AdamW"),
-        },
-        "limit": {
-            "multiply_adds_per_step": multiply_adds,
-            "share_of_matrix_peak": rates[main_row]["median"] * multiply_adds / found["matrix_multiply_adds_per_s"],
-            "bytes_per_step": 4 * parameters * (1 + 1 + 7),
-            "bytes_per_s_at_4096": rates["batched AdamW 4096"]["median"] * 4 * parameters * 9,
-        },
-    }
-    rows = [(name, f"{r['median']:,.0f}", f"{r['lowest']:,.0f}", f"{r['highest']:,.0f}") for name, r in rates.items()]
-    print(common.table(("candidate training steps/s", "median", "lowest", "highest"), rows), end="\n\n")
-    for name, value in found["ratios"].items():
-        print(f"{name}: {value:.1f}x")
-    limit = found["limit"]
-    print(
-        f"limit at 256: arithmetic. A step needs {multiply_adds:,} multiply-adds in products; the rate is "
-        f"{limit['share_of_matrix_peak']:.0%} of what products alone would allow at the speed of a 512 x 512 BLAS "
-        f"product on this core ({found['matrix_multiply_adds_per_s'] / 1e9:.1f} G multiply-adds/s)"
-    )
-    print(
-        f"memory: a step reads and writes {limit['bytes_per_step'] / 1024:.0f} KiB a candidate; at 4,096 candidates "
-        f"({4096 * parameters * 16 / 2**20:.0f} MiB of state) that is {limit['bytes_per_s_at_4096'] / 1e9:.1f} GB/s"
-    )
+    found["bytes_per_s"] = bandwidth
+    found["ratios"] = ratios(found["rates"], "batched AdamW 256")
+    found["limit"] = limits(found["rates"], found["multiply_adds_per_s"], bandwidth)
+    report(found)
     common.write(given.output, {**common.environment(("torch", "numpy")), "settings": vars(given), **found})
 
 

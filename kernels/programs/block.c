@@ -119,6 +119,28 @@ static void FN(interpolate)(REAL *d, const REAL *x, const REAL *y, REAL s, REAL 
     LOOP(d[i] = s * x[i] + t * y[i];)
 }
 
+/* The pairs of fusing.py, each with both roundings. */
+static void FN(pair)(int op, REAL *d, const REAL *a, const REAL *b, double c, long n) {
+    REAL s = (REAL)c, rest = (REAL)(1 - c);
+    switch (op) {
+    case OP_MUL_ADD:
+        LOOP(d[i] = a[i] * s + b[i];)
+        break;
+    case OP_MUL_SUB:
+        LOOP(d[i] = a[i] * s - b[i];)
+        break;
+    case OP_SUB_MUL:
+        LOOP(d[i] = b[i] - a[i] * s;)
+        break;
+    case OP_INTERP_SQUARE:
+        LOOP(d[i] = rest * (a[i] * a[i]) + s * b[i];)
+        break;
+    case OP_DIV_SQRT: /* a root is not negative: the guard lies above it */
+        LOOP(d[i] = a[i] / (M(sqrt)(M(fabs)(b[i])) + (REAL)1e-8);)
+        break;
+    }
+}
+
 static void FN(fill)(REAL *d, REAL s, long n) {
     LOOP(d[i] = s;)
 }
@@ -139,10 +161,12 @@ static void FN(reduce)(double *restrict lanes, const REAL *a, double s, const RE
     }
 }
 
-/* weights -= update; not 0 where a weight is no longer finite. */
-static int FN(apply)(REAL *w, const REAL *update, REAL s, long n) {
+/* weights -= update, or update s; not 0 where a weight is no longer finite. */
+static int FN(apply)(REAL *w, const REAL *update, int scaled, REAL s, long n) {
     int bad = 0;
-    if (update) {
+    if (scaled) {
+        LOOP(REAL x = w[i] - update[i] * s; w[i] = x; bad |= !(M(fabs)(x) <= REAL_MAX);)
+    } else if (update) {
         LOOP(REAL x = w[i] - update[i]; w[i] = x; bad |= !(M(fabs)(x) <= REAL_MAX);)
     } else {
         LOOP(REAL x = w[i] - s; w[i] = x; bad |= !(M(fabs)(x) <= REAL_MAX);)
@@ -194,7 +218,9 @@ static void FN(run)(const FN(frame) *f, const int32_t *code, const int32_t *end,
             continue;
         }
         REAL *d = FN(vector)(f, code[1]);
-        if (op == OP_INTERP) {
+        if (op >= OP_MUL_ADD) {
+            FN(pair)(op, d, a, b, code[4] < 0 ? 0 : FN(number)(f, code[4]), whole);
+        } else if (op == OP_INTERP) {
             double share = FN(number)(f, code[4]);
             FN(interpolate)(d, a, b, (REAL)(1 - share), (REAL)share, whole);
         } else if (code[3] < 0) {
@@ -212,15 +238,17 @@ static int FN(finish)(const FN(frame) *f, const int32_t *outputs, int n_slots, l
     long whole = (n + LANES - 1) & -LANES;
     for (int k = 0; k < n_slots; k++) {
         REAL *slot = f->in[2 + k];
-        const REAL *value = FN(vector)(f, outputs[1 + k]);
+        const REAL *value = FN(vector)(f, outputs[2 + k]);
         if (!value) {
-            FN(fill)(slot, (REAL)FN(number)(f, outputs[1 + k]), whole);
+            FN(fill)(slot, (REAL)FN(number)(f, outputs[2 + k]), whole);
         } else if (value != slot) {
             FN(unary)(OP_COPY, slot, value, whole);
         }
     }
     const REAL *update = FN(vector)(f, outputs[0]);
-    return FN(apply)(f->in[0], update, update ? 0 : (REAL)FN(number)(f, outputs[0]), whole);
+    int scaled = outputs[1] >= 0;
+    REAL number = scaled ? (REAL)FN(number)(f, outputs[1]) : update ? 0 : (REAL)FN(number)(f, outputs[0]);
+    return FN(apply)(f->in[0], update, scaled, number, whole);
 }
 
 /* The block at [offset, offset + n) of one tensor. A last group that is not whole is worked on in copies, filled up

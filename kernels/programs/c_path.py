@@ -11,6 +11,7 @@ import numpy as np
 
 from kernels.build import CLibrary
 from kernels.errors import BuildError, KernelError
+from kernels.programs.fusing import FUSED
 from kernels.programs.opcodes import NAMES
 from kernels.programs.packing import PackedPrograms
 
@@ -27,7 +28,7 @@ def function(itemsize: int) -> ctypes._CFuncPtr:
     library = LIBRARY.load()
     library.opcodes.restype = ctypes.c_char_p
     names = tuple(library.opcodes().decode().lower().split())
-    if names != (*NAMES, "copy", "sum_product", "sum_leaves"):
+    if names != (*NAMES, "copy", "sum_product", "sum_leaves", *FUSED):
         raise BuildError("interpreter.c and opcodes.py disagree about the opcodes", "bring their tables into one order")
     found: ctypes._CFuncPtr = library.optimizer_step_f32 if itemsize == 4 else library.optimizer_step_f64
     pointer = ctypes.c_void_p

@@ -24,7 +24,7 @@
 #define LANES 16L  /* elements of a group: whole vectors in float and double, for every instruction set in use */
 #define BLOCK 512L /* elements of a block register: a handful of them stay in the first-level cache */
 #define MAX_IN 16
-#define HEADER_WIDTH 10
+#define HEADER_WIDTH 11
 
 enum { IN, IN_BLOCK, IN_FULL, IN_SCALARS, IN_LEAVES };
 
@@ -36,7 +36,8 @@ enum { IN, IN_BLOCK, IN_FULL, IN_SCALARS, IN_LEAVES };
     X(SQUARE) X(SQRT) X(CUBE) X(CBRT) X(SIGN) X(RECIPROCAL) X(NORM) X(INVERT) X(NEGATIVE)                              \
     X(GLOBAL_NORM) X(INTERP) X(DOT) X(COSINE_SIM) X(CLIP_BY_GLOBAL_NORM) X(POWER)                                      \
     X(PI) X(E) X(EPS) X(ORTHOGONALIZE)                                                                                 \
-    X(COPY) X(SUM_PRODUCT) X(SUM_LEAVES)
+    X(COPY) X(SUM_PRODUCT) X(SUM_LEAVES)                                                                               \
+    X(MUL_ADD) X(MUL_SUB) X(SUB_MUL) X(INTERP_SQUARE) X(DIV_SQRT)
 #define ENUMERATE(NAME) OP_##NAME,
 #define SPELL(NAME) #NAME " "
 enum { OPERATORS(ENUMERATE) };

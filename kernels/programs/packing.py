@@ -9,10 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from kernels.errors import KernelError
+from kernels.programs.fusing import fuse
 from kernels.programs.opcodes import ARITY, KIND_NAMES, NAMES, SCALAR, TREE, result_kind
 from kernels.programs.plan import Plan, plan_program
 
-HEADER_WIDTH = 10
+HEADER_WIDTH = 11
 """Columns of a program's header before its slot operands."""
 
 
@@ -42,7 +43,7 @@ class PackedPrograms:
         programs: as given to `pack`, one a row.
         plans: how each is run, one a row.
         n_slots: state arrays a program reads and writes.
-        header: (n_programs, 10 + n_slots) int32, see `_encode`.
+        header: (n_programs, 11 + n_slots) int32, see `_encode`.
         phases: (n, 5) int32: where scalar code starts, whole-tensor code, tree code, where that ends; whether tensors
             matter.
         code: (n, 5) int32 micro-operations.
@@ -144,26 +145,28 @@ def check(program: Lowered, n_inputs: int, where: str) -> None:
 def _encode(plans: Sequence[Plan], n_slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The arrays of PackedPrograms; a header holds the number of phases and where they start, block and full
     registers, scalars, leaves, where its constants start and how many they are, the most sums in a phase, then the
-    operands of the update and of each slot."""
+    operands of the update, of the number that scales it, and of each slot."""
     header: list[tuple[int, ...]] = []
     phases: list[tuple[int, int, int, int, int]] = []
     code: list[tuple[int, int, int, int, int]] = []
     constants: list[float] = []
     for plan in plans:
+        fused = fuse(plan)
         header.append(
             (
                 *(len(plan.phases), len(phases), plan.n_block, plan.n_full, plan.n_scalars, plan.n_leaves),
-                *(len(constants), len(plan.constants), plan.n_sums, plan.update, *plan.slots),
+                *(len(constants), len(plan.constants), plan.n_sums),
+                *(fused.update, fused.scale, *plan.slots),
             )
         )
         constants.extend(plan.constants)
-        for phase in plan.phases:
+        for phase, rows in zip(plan.phases, fused.trees, strict=True):
             start = len(code)
             code.extend(phase.scalar)
             whole = len(code)
             code.extend(phase.whole)
             tree = len(code)
-            code.extend(phase.tree)
+            code.extend(rows)
             phases.append((start, whole, tree, len(code), int(phase.per_tensor)))
     return (
         np.array(header, np.int32).reshape(len(plans), HEADER_WIDTH + n_slots),
