@@ -50,13 +50,22 @@ class EMQ(BaseSpace[Genome]):
     # Genomes.
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        return self._draws.sample(rng)
+        return self._drawn(lambda: self._draws.sample(rng))
 
     def mutate(self, genome: Genome, rng: np.random.Generator) -> Variation:
-        return Variation(self._draws.mutate(genome, rng), "mutate")
+        return Variation(self._drawn(lambda: self._draws.mutate(genome, rng)), "mutate")
 
     def crossover(self, a: Genome, b: Genome, rng: np.random.Generator) -> Variation:
-        return Variation(self._draws.cross(a, b, rng), "crossover")
+        return Variation(self._drawn(lambda: self._draws.cross(a, b, rng)), "crossover")
+
+    def _drawn(self, draw: Callable[[], Genome]) -> Genome:
+        """What is drawn first that would not be rejected unseen; the last draw where the option `redraws` ends it."""
+        genome = draw()
+        for _ in range(self.options.redraws):
+            if self.canonical(genome) is not None:
+                break
+            genome = draw()
+        return genome
 
     def seeds(self) -> Sequence[Genome]:
         """Those that the option `seeds` names; none by default."""
@@ -143,6 +152,19 @@ class EMQ(BaseSpace[Genome]):
         from search_spaces.emq.allocate import allocate
 
         return allocate(settings, folder, progress)
+
+    def build_benchmark(
+        self, settings: Mapping[str, Any], folder: Path, progress: Callable[[int, int, str], None]
+    ) -> Judgement:
+        """Tables of measured configurations, of the shipped networks or of a user's own; see `benchmark/`."""
+        from search_spaces.emq.benchmark.building import build
+
+        return build(settings, folder, progress)
+
+    def benchmark_settings(self) -> type:
+        from search_spaces.emq.benchmark.settings import Settings
+
+        return Settings
 
 
 __all__ = ["EMQ", "formula"]

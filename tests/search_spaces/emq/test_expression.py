@@ -157,6 +157,7 @@ def test_a_formula_closes_what_binds_less() -> None:
     assert formula(unary("invert", binary("product", a, b))) == "1 / (b macs)"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_pickled_expression_is_the_same(seed: int) -> None:
     import pickle

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -22,6 +22,7 @@ from search_spaces.emq.tables import Tables
 from tests.search_spaces.emq import tiny
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(16, 4000))
 def test_a_grid_is_even_distinct_and_no_larger_than_asked(rows: int, columns: int, most: int) -> None:
     r, k = grid(rows, columns, most)

@@ -1,0 +1,175 @@
+"""The final comparison, its intervals, and the pictures made from a real run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, spearmanr
+
+from evo import Search
+from evo.report.heldout import held_out
+from evo.run.reader import RunReader
+from search_spaces.emq import EMQ, EMQOptions
+from search_spaces.emq.figures import figures, screening_counts
+from search_spaces.emq.known import KNOWN
+from search_spaces.emq.report import CEILING, REGRESSION, best_handmade, bootstrap_indices, cross_fitted, fitted, rows
+from tests.search_spaces.emq import tiny
+from tests.search_spaces.emq.test_space import own
+
+GENOMES = [KNOWN["fisher"], KNOWN["first_order"]]
+
+
+def report(**change: Any) -> list[dict[str, Any]]:
+    problem = tiny.problem()
+    other = replace(problem, name="other", **change)
+    return rows(EMQOptions(), GENOMES, {"search": problem, "held_out": other})
+
+
+def of(found: list[dict[str, Any]], name: str, task: str, metric: str = "Spearman") -> dict[str, Any]:
+    return next(r for r in found if r["name"] == name and r["task"] == task and r["metric"] == metric)
+
+
+INSIDE, OUTSIDE = "tiny, held-out rows", "other, held-out network"
+
+
+def test_correlations_are_over_held_out_rows_and_over_all_rows_of_the_other_network() -> None:
+    found, problem = report(), tiny.problem()
+    bits = tiny.configurations().astype(float)
+    for task, at in ((INSIDE, problem.held_out_rows), (OUTSIDE, np.arange(60))):
+        expected = spearmanr(bits[at].sum(1), problem.accuracies[at].mean(1)).statistic
+        assert of(found, "bit_sum", task)["values"][0] == pytest.approx(expected, abs=1e-12)
+        expected = kendalltau(bits[at].sum(1), problem.accuracies[at].mean(1)).statistic
+        assert of(found, "bit_sum", task, "Kendall")["values"][0] == pytest.approx(expected, abs=1e-12)
+        assert of(found, "bit_sum", task)["interval"][3] == len(at)
+
+
+def test_the_first_line_is_the_hand_made_proxy_that_was_best_on_the_search_rows() -> None:
+    problem, found = tiny.problem(), report()
+    chosen = best_handmade(problem, problem.search_rows)
+    for task in (INSIDE, OUTSIDE):
+        assert next(r["name"] for r in found if r["task"] == task) == chosen
+    values = {
+        name: spearmanr(
+            [sum(t[p, i] for i, p in enumerate(row)) for row in problem.places[problem.search_rows]],
+            problem.accuracy[problem.search_rows],
+        ).statistic
+        for name, t in problem.gathered.handmade.items()
+    }
+    assert chosen == max(values, key=lambda name: values[name])
+
+
+def test_differences_are_paired_over_the_same_rows() -> None:
+    found, problem = report(), tiny.problem()
+    at = problem.held_out_rows
+    chosen = found[0]["name"]
+    table, accuracy = problem.gathered.handmade, problem.accuracy[at]
+
+    def scores(name: str) -> np.ndarray:
+        return np.array([sum(table[name][p, i] for i, p in enumerate(row)) for row in problem.places[at]])
+
+    a, b = scores("bit_sum"), scores(chosen)
+    indices = bootstrap_indices(len(at))[:200]
+    drawn = [spearmanr(a[i], accuracy[i]).statistic - spearmanr(b[i], accuracy[i]).statistic for i in indices]
+    entry = of(found, "bit_sum", INSIDE)["difference"]
+    assert entry[0] == pytest.approx(spearmanr(a, accuracy).statistic - spearmanr(b, accuracy).statistic, abs=1e-12)
+    # two hundred of the two thousand resamples already say where the interval lies
+    assert np.quantile(drawn, 0.025) == pytest.approx(entry[1], abs=0.06)
+    assert np.quantile(drawn, 0.975) == pytest.approx(entry[2], abs=0.06)
+
+
+def test_best_here_is_the_best_hand_made_proxy_of_the_task_itself() -> None:
+    found = report()
+    for task in (INSIDE, OUTSIDE):
+        made = [r for r in found if r["task"] == task and r["metric"] == "Spearman" and r["genome_index"] is None]
+        made = [r for r in made if not r["name"].startswith((REGRESSION, CEILING))]
+        best = max(made, key=lambda r: r["values"][0])
+        assert {r["best"] for r in made} == {best["name"]}
+        assert best["against_best"] is None
+
+
+def test_the_regression_is_fitted_on_search_rows_alone() -> None:
+    problem = tiny.problem()
+    at = problem.held_out_rows
+    changed = problem.accuracies.copy()
+    changed[at] = 0.1
+    a = fitted(problem, problem.search_rows, at)
+    assert np.array_equal(a, fitted(replace(problem, accuracies=changed), problem.search_rows, at))
+    roots = np.sqrt(np.array(tiny.CHOICES, float))[problem.places]
+    exact = replace(problem, accuracies=(0.1 + roots @ np.array([0.1, 0.02, 0.05, 0.03]))[:, None])
+    np.testing.assert_allclose(fitted(exact, exact.search_rows, at), exact.accuracy[at], rtol=1e-9)
+    rng = np.random.default_rng(0)
+    noise = replace(problem, accuracies=rng.random((60, 1)))
+    assert abs(spearmanr(cross_fitted(noise, np.arange(60)), noise.accuracy).statistic) < 0.4, "no row predicts itself"
+
+
+def test_the_ceiling_stands_beside() -> None:
+    entry = of(report(), CEILING, INSIDE)
+    assert entry["values"] == [0.98]
+    assert entry["interval"][:3] == [0.98, 0.97, 0.99]
+    assert not [r for r in report(ceiling=None) if r["name"] == CEILING and r["task"] == OUTSIDE]
+
+
+def test_a_finalist_that_gives_no_score_on_the_other_network_is_left_out_there() -> None:
+    problem = tiny.problem()
+    samples = problem.gathered.samples
+    zero = {**samples.values, "output_gradient": samples.values["output_gradient"] * 0.0}
+    gathered = replace(problem.gathered, samples=replace(samples, values=zero))
+    found = report(gathered=gathered)
+    assert not [r for r in found if r["task"] == OUTSIDE and r["genome_index"] == 0]
+    assert of(found, "finalist 1", INSIDE)["genome_index"] == 0
+
+
+def test_the_tables_of_the_engine_show_these_intervals() -> None:
+    found = report()
+    for row in found:
+        row["candidate"] = None if row["genome_index"] is None else 7
+    cell = next(c for c in held_out(found) if c.name == "finalist 1" and c.task == INSIDE and c.metric == "Spearman")
+    entry = of(found, "finalist 1", INSIDE)
+    assert list(cell.interval) == entry["interval"]
+    assert cell.difference is not None
+    assert list(cell.difference) == entry["difference"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("run")
+    options = own(folder, redraws=1)
+    from dataclasses import asdict
+
+    given = {
+        **asdict(options),
+        "held_out": options.search,
+        "held_out_model": options.model,
+        "held_out_data": options.data,
+    }
+    search = Search(
+        "search_spaces.emq:EMQ", options=given, runs_dir=str(folder / "runs"), name="small", seed=1,
+        strategy={"name": "diversity", "options": {"population": 10}}, budget={"proposals": 300, "stall": None},
+        executor={"kind": "inline", "timeout_s": None, "memory_mb": None}, report={"candidates": 1, "seeds": 1},
+    )  # fmt: skip
+    with RunReader(search.run().path) as reader:
+        yield reader
+
+
+def test_every_proposal_is_accounted_for(run: RunReader) -> None:
+    counts = screening_counts(run)
+    assert counts["proposed"] == 300
+    assert sum(n for name, n in counts.items() if name != "proposed") == 300
+    assert counts["distinct proxies"] == len({row.function for row in run.commits() if row.status == "ok"})
+    assert counts["rejected unseen: scale-dependent"] > 0
+    assert counts["merged: rank-equivalent"] > 0
+
+
+def test_the_report_has_its_pictures(run: RunReader) -> None:
+    found = list(EMQ().figures(run))
+    titles = [figure.title for figure in found]
+    assert titles == [
+        "Correlations: tiny, held-out rows", "Correlations: tiny, held-out network",
+        "Score and accuracy: tiny, held-out rows", "Score and accuracy: tiny, held-out network",
+        "Compatibility screening",
+    ]  # fmt: skip
+    assert "paired difference" in found[0].caption
+    assert list(figures(None)) == []
