@@ -7,7 +7,7 @@ front = pareto_front(model, "hawq_v2", batch=images)
 """
 
 from proxies.quantization.allocation.allocate import allocate, ends, pareto_front, uniform_bits
-from proxies.quantization.allocation.apply import QuantizeOptions, accuracy, quantize, with_estimated_norms
+from proxies.quantization.allocation.apply import QuantizeOptions, accuracy, correct, quantize, with_estimated_norms
 from proxies.quantization.allocation.budget import Budget
 from proxies.quantization.allocation.evolution import EvolutionOptions, evolve
 from proxies.quantization.allocation.exact import Solution, solve
@@ -26,6 +26,7 @@ __all__ = [
     "Solution",
     "accuracy",
     "allocate",
+    "correct",
     "ends",
     "evolve",
     "pareto_front",

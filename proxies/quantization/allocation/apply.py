@@ -117,7 +117,12 @@ def with_estimated_norms(model: nn.Module, calibration: Batch, seed: int = 0) ->
 
 
 def accuracy(model: nn.Module, inputs: Batch, labels: Tensor, batch_size: int = 256) -> float:
-    """Share of samples whose largest output is the label's, in evaluation mode; the model is left as it is.
+    """Share of samples that the model gets right. Arguments and errors as `correct`."""
+    return float(correct(model, inputs, labels, batch_size).double().mean())
+
+
+def correct(model: nn.Module, inputs: Batch, labels: Tensor, batch_size: int = 256) -> Tensor:
+    """(n,) bool: samples whose largest output is the label's, in evaluation mode; the model is left as it is.
 
     Args:
         model: gives (batch, classes).
@@ -131,7 +136,7 @@ def accuracy(model: nn.Module, inputs: Batch, labels: Tensor, batch_size: int = 
     data = inputs_of(inputs)
     if labels.shape != (len(data[0]),):
         raise ProxyError(f"{tuple(labels.shape)} labels for {len(data[0])} samples", "give one class a sample")
-    right = 0
+    right = []
     with isolated(model), torch.no_grad():
         copied = working_copy(model)
         for rows in torch.arange(len(labels)).split(batch_size):
@@ -139,5 +144,5 @@ def accuracy(model: nn.Module, inputs: Batch, labels: Tensor, batch_size: int = 
             if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(rows):
                 shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
                 raise ProxyError(f"the model gives {shape}, expected (batch, classes)", "accuracy is of classifiers")
-            right += int((outputs.argmax(1).cpu() == labels[rows.to(labels.device)].cpu()).sum())
-    return right / len(labels)
+            right.append(outputs.argmax(1).cpu() == labels[rows.to(labels.device)].cpu())
+    return torch.cat(right)

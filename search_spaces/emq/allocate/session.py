@@ -19,7 +19,7 @@ from proxies.quantization.allocation import (
     Problem,
     QuantizeOptions,
     Scorer,
-    accuracy,
+    correct,
     ends,
     pareto_front,
     problem,
@@ -103,21 +103,27 @@ def _counted(request: Request) -> int:
 def _accuracies(
     subject: Subject, request: Request, bits: BitConfig, uniform: BitConfig | None
 ) -> dict[str, float | None]:
-    """Of the float model, with the allocated bits, and with the most uniform bits within the budget."""
+    """Of the float model, with the allocated bits, and with the most uniform bits within the budget; and what the
+    allocated ones have over uniform, with twice the standard error of the paired difference."""
     options = QuantizeOptions(
         activation_bits=request.activation_bits, adaround=request.adaround, finetune=request.finetune,
         batch_norm=request.batch_norm, seed=request.seed,
     )  # fmt: skip
 
-    def of(config: Mapping[str, int]) -> float:
-        made = quantize(subject.model, config, subject.inputs, subject.labels, options)
-        return accuracy(made, subject.test_inputs, subject.test_labels)
+    def right(config: Mapping[str, int] | None) -> torch.Tensor:
+        made = subject.model
+        if config is not None:
+            made = quantize(subject.model, config, subject.inputs, subject.labels, options)
+        return correct(made, subject.test_inputs, subject.test_labels).double()
 
-    return {
-        "float": accuracy(subject.model, subject.test_inputs, subject.test_labels),
-        "allocated": of(bits),
-        "uniform": None if uniform is None else of(uniform),
-    }
+    allocated = right(bits)
+    found: dict[str, float | None] = {"float": float(right(None).mean()), "allocated": float(allocated.mean())}
+    if uniform is None:
+        return {**found, "uniform": None, "over_uniform": None, "over_uniform_error": None}
+    other = right(uniform)
+    gain = allocated - other
+    error = 2 * float(gain.std(correction=0)) / len(gain) ** 0.5
+    return {**found, "uniform": float(other.mean()), "over_uniform": float(gain.mean()), "over_uniform_error": error}
 
 
 def _data(

@@ -26,6 +26,9 @@ def text_of(data: Mapping[str, Any]) -> str:
         f"+-{_error(data):.2%} (two standard errors); {data['data']}",
         _proof(result),
     ]
+    over, error = data["accuracy"]["over_uniform"], data["accuracy"]["over_uniform_error"]
+    if over is not None:
+        parts[3] += f"\nallocated over uniform bits, sample by sample: {over:+.2%} +-{error:.2%}"
     return "\n\n".join(parts)
 
 

@@ -29,6 +29,7 @@ from proxies.quantization.allocation import (
     scorer,
     solve,
     uniform_bits,
+    with_estimated_norms,
 )
 from proxies.registry import ExportedProxy
 from tests.proxies.quantization.allocation.cases import listed, shapes
@@ -247,3 +248,18 @@ def test_solutions_do_not_depend_on_the_scale_of_the_scores():
     places = solve(posed, table).places
     for scale in (1e-200, 1e200):
         assert (solve(posed, table * scale).places == places).all()
+
+
+def test_batch_normalisations_are_estimated_anew_on_a_copy():
+    model, x = small_net(), images(30)
+    made = with_estimated_norms(model, x)
+    seen = model.conv1(x)
+    assert torch.allclose(made.norm.running_mean, seen.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(made.norm.running_var, seen.var((0, 2, 3)), rtol=1e-4)
+    assert made.norm.momentum == model.norm.momentum
+    assert not made.training
+    assert torch.equal(model.norm.running_mean, small_net().norm.running_mean)
+    kept = quantize(model, dict.fromkeys(("conv1", "conv2", "fc"), 2), x, options=QuantizeOptions(batch_norm=False))
+    assert torch.equal(kept.norm.running_mean, model.norm.running_mean)
+    again = quantize(model, dict.fromkeys(("conv1", "conv2", "fc"), 2), x)
+    assert not torch.equal(again.norm.running_mean, model.norm.running_mean)
