@@ -215,11 +215,16 @@ class Leaders:
         return front + [item for item in self._items if item.id not in chosen]
 
     def top(self, n: int | None = None) -> list[Leader]:
-        """Best first: those that were evaluated again before the others; with several objectives the non-dominated ones
-        of both before all that are dominated."""
+        """Best first: those that were evaluated again before the others, and infinite losses last; with several
+        objectives the non-dominated ones of both before all that are dominated."""
         lines = self.contenders()
         ahead = len(self._front) if len(self._signs) > 1 else 0
-        order = sorted(range(len(lines)), key=lambda at: (at >= ahead, lines[at].function not in self._pooled, at))
+
+        def rank(at: int) -> tuple[bool, bool, bool, int]:
+            worst = lines[at].key[0] == math.inf  # it diverged on a fresh seed, say
+            return at >= ahead, worst, lines[at].function not in self._pooled, at
+
+        order = sorted(range(len(lines)), key=rank)
         return [lines[at] for at in order][: self._limit if n is None else n]
 
     @property

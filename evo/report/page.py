@@ -24,7 +24,7 @@ from evo.run.reader import RunReader
 from evo.space import Figure
 
 LEADERS = 15
-SUMMARY = 84
+SUMMARY = 72
 """Characters of a leader's one line."""
 PLOTLY_SETTINGS = {"displayModeBar": False, "responsive": True}
 

@@ -109,6 +109,12 @@ class TestLeaders:
         assert [leader.id for leader in leaders.top()] == [2, 0, 1, 3]
         assert [leader.id for leader in leaders.top(1)] == [2]
 
+    def test_one_that_diverged_on_a_fresh_seed_is_last(self) -> None:
+        leaders = offered(0.1, 0.2, 0.3)
+        leaders.pool(0, True, [(1, (math.inf,))], (0.1,))
+        leaders.pool(1, True, [(1, (0.9,))], (0.2,))
+        assert [leader.id for leader in leaders.top()] == [1, 2, 0]
+
     def test_lucky_scores_do_not_drive_honest_means_from_the_board(self) -> None:
         leaders = offered(0.5, limit=2)
         leaders.pool(0, True, [(1, (0.5,))], (0.5,))
