@@ -11,6 +11,7 @@ import ast
 import io
 import math
 import pickle
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ RESNET18_GROUPS: Mapping[str, tuple[str, ...]] = {
 """Entry to the layers that have its bits: for `proxies.quantization.expand` and `BitConfig.from_groups`."""
 _HINT = "MQ-Bench-101 is {number: {'bit_cfg': '[...]', 'acc': number}}, of plain types alone"
 _LONGEST = 64 * 2**20
+_LONGEST_ROW = 2**16
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -75,9 +77,10 @@ def read_mqbench101(path: Path) -> Table:
     bits, accuracy = [], []
     for key, entry in content.items():
         if not isinstance(entry, dict) or not {"bit_cfg", "acc"} <= set(entry):
-            raise BenchmarkFileError(f"{path}, entry {key!r}: no 'bit_cfg' or no 'acc'", _HINT)
-        bits.append(_row(entry["bit_cfg"], f"{path}, entry {key!r}"))
-        accuracy.append(_number(entry["acc"], f"{path}, entry {key!r}"))
+            raise BenchmarkFileError(f"{path}, entry {_shown(key)}: no 'bit_cfg' or no 'acc'", _HINT)
+        where = f"{path}, entry {_shown(key)}"
+        bits.append(_row(entry["bit_cfg"], where))
+        accuracy.append(_number(entry["acc"], where))
     lengths = {len(row) for row in bits}
     if len(lengths) > 1:
         raise BenchmarkFileError(f"{path}: configurations of {sorted(lengths)} entries", "one network has one length")
@@ -105,18 +108,27 @@ def read_mqbench101(path: Path) -> Table:
 
 
 def _row(value: Any, where: str) -> list[int]:
-    if isinstance(value, str):
+    listed = value
+    if isinstance(value, str) and len(value) < _LONGEST_ROW:
         try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            raise BenchmarkFileError(f"{where}: bits {value[:80]!r} are no list of numbers", _HINT) from error
-    whole = isinstance(value, list | tuple) and all(isinstance(b, int) and not isinstance(b, bool) for b in value)
-    if not whole or not value or not all(1 <= b <= 16 for b in value):
-        raise BenchmarkFileError(f"{where}: bits {str(value)[:80]} are no list of whole numbers from 1 to 16", _HINT)
-    return list(value)
+            listed = ast.literal_eval(value)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise BenchmarkFileError(f"{where}: bits {_shown(value)} are no list of numbers", _HINT) from error
+    whole = isinstance(listed, list | tuple) and all(isinstance(b, int) and not isinstance(b, bool) for b in listed)
+    if not whole or not listed or not all(1 <= b <= 16 for b in listed):
+        raise BenchmarkFileError(f"{where}: bits {_shown(value)} are no list of whole numbers from 1 to 16", _HINT)
+    return list(listed)
 
 
 def _number(value: Any, where: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
-        raise BenchmarkFileError(f"{where}: accuracy {str(value)[:80]} is no number from 0 to 100", _HINT)
+        raise BenchmarkFileError(f"{where}: accuracy {_shown(value)} is no number from 0 to 100", _HINT)
     return float(value)
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: cut short before it is spelled out, since a small file may hold a huge one."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"of type {type(value).__name__}"
