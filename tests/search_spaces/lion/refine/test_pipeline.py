@@ -96,8 +96,8 @@ def losses_of(worth: dict[Any, float]) -> Any:
 @pytest.mark.parametrize(
     ("result", "words"),
     [
-        (-0.3, "better than a: loss x 0.741 (0.741 to 0.741); it is better than the best baseline there, b: loss x 0.9"),
-        (-0.1, "better than a: loss x 0.905 (0.905 to 0.905); it is worse than the best baseline there, b: loss x 1.1"),
+        (-0.3, "a: loss x 0.741 (0.741 to 0.741); it is better than the best baseline there, b: loss x 0.9"),
+        (-0.1, "a: loss x 0.905 (0.905 to 0.905); it is worse than the best baseline there, b: loss x 1.1"),
         (-0.2, "it is not shown to differ from the best baseline there, b: loss x 1.000 (1.000 to 1.000)"),
     ],
 )  # fmt: skip
