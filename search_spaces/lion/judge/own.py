@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import sys
 from abc import ABC, abstractmethod
@@ -88,8 +89,9 @@ def own_task(spec: str) -> Task:
     except ConfigError:
         raise
     except Exception as error:
-        file = getattr(sys.modules.get(module_name), "__file__", None) or module_name
-        hint = place_in(error, [file]) or f"it is looked for on PYTHONPATH and in the folder one is in; {_CONTRACT}"
+        sought = "modules are looked for on PYTHONPATH and in the folder one is in; "
+        hint = (sought if isinstance(error, ImportError) else "") + _CONTRACT
+        hint = place_in(error, _files(module_name)) or hint
         raise ConfigError(f"the task {spec} cannot be made: {told(error)}", hint) from error
     lacking = [member for member in ("module", "data", "loss") if not callable(getattr(made, member, None))]
     if lacking:
@@ -132,6 +134,15 @@ def own_task(spec: str) -> Task:
         spec, title, metric, figures["steps"], figures["batch"], made.module, lambda: (data,), made.loss, True, source,
         tuple(files),
     )  # fmt: skip
+
+
+def _files(module_name: str) -> list[str]:
+    """The file that a module's name stands for, whether it can be imported or not."""
+    try:
+        found = importlib.util.find_spec(module_name)
+    except (ImportError, ValueError):
+        return []
+    return [found.origin] if found is not None and found.origin else []
 
 
 def _rows(pair: Any, what: str) -> tuple[Tensor, Tensor]:

@@ -87,6 +87,27 @@ def test_settings_reach_the_space_and_results_are_written(evo: Evo, tmp_path: Pa
     assert "Plotly" in page
 
 
+def test_other_settings_do_not_overwrite_earlier_results_and_equal_ones_do(
+    evo: Evo, tmp_path: Path, module: Path
+) -> None:
+    for trials in (3, 4, 3):
+        assert evo("judge", SPEC, module, "--trials", trials, "--out", tmp_path / "o", "--workers", 1).code == 0
+    found = sorted(json.loads(path.read_text())["settings"]["trials"] for path in tmp_path.glob("o/judged/*/*.json"))
+    assert found == [3, 4]
+
+
+def test_tasks_of_ones_own_reach_the_space(evo: Evo, tmp_path: Path, module: Path) -> None:
+    said = evo("judge", SPEC, module, "--task", "a:B", "--task", "c:D", "--out", tmp_path, "--workers", 1, "--json")
+    assert json.loads(said.out)["data"]["settings"] == {"own": ["a:B", "c:D"]}
+
+
+def test_help_names_the_tasks_that_ship(evo: Evo) -> None:
+    said = evo("judge", "--help")
+    assert "Tasks of lion" in said.out
+    for name in ("vit", "characters", "autoencoder", "photographs", "tumours"):
+        assert name in said.out
+
+
 def test_json_is_strict_and_alone_on_stdout(evo: Evo, tmp_path: Path) -> None:
     said = evo("judge", SPEC, "--baselines-only", "--out", tmp_path / "o", "--workers", 1, "--json")
     value = json.loads(said.out)
@@ -106,6 +127,7 @@ def test_json_is_strict_and_alone_on_stdout(evo: Evo, tmp_path: Path) -> None:
         ([SPEC, "MODULE", "--trials", "0"], "--trials"),
         (["lion", "MODULE"], "must define one subclass"),
         (["lion", "--baselines-only", "--tasks", "vitt"], "no held-out task 'vitt'"),
+        (["lion", "--baselines-only", "--task", "no_such_module_here:Task"], "no_such_module_here"),
     ],
 )
 def test_wrong_requests_are_refused(evo: Evo, tmp_path: Path, module: Path, arguments: list[str], words: str) -> None:

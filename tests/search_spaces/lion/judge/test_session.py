@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,11 +10,14 @@ from evo.errors import ConfigError, UsageError
 from evo.space import Preparation
 from search_spaces.lion import Lion
 from search_spaces.lion.judge import results as made
+from search_spaces.lion.judge import runs as runs_module
 from search_spaces.lion.judge.boxes import ModuleError
+from search_spaces.lion.judge.figures import figures
 from search_spaces.lion.judge.names import HELD_OUT
 from search_spaces.lion.judge.runs import Runs, Unit, run_unit
 from search_spaces.lion.judge.session import Settings, Tuned
-from search_spaces.lion.judge.subjects import Subject, baselines
+from search_spaces.lion.judge.subjects import Subject, baselines, module_subject
+from search_spaces.lion.judge.text import text, verdict
 from search_spaces.lion.judge.training import Run
 from search_spaces.lion.judge.tuning import Setting
 
@@ -138,6 +142,8 @@ def list_of(unit):
         ({"trials": 0}, ConfigError, "at least 1"),
         ({"seeds": 1.5}, ConfigError, "integer"),
         ({"tasks": ["vitt"]}, UsageError, "no held-out task"),
+        ({"own": ["vit"]}, ConfigError, "module:attr"),
+        ({"own": ["no_such_module_here:Task"]}, ConfigError, "cannot be made: ModuleNotFoundError"),
     ],
 )
 def test_bad_settings_are_named(given, error, message):
@@ -149,6 +155,23 @@ def test_tasks_keep_their_order_and_default_to_all():
     assert Settings.of({"tasks": ["photographs", "vit"]}).tasks == ("vit", "photographs")
     assert Settings.of({}).tasks == tuple(HELD_OUT)
     assert len(HELD_OUT) == 5
+    assert (Settings.of({}).trials, Settings.of({}).seeds) == (24, 5)
+
+
+def test_tasks_of_ones_own_come_after_those_that_ship():
+    own = "tests.search_spaces.lion.judge.test_own:Wine"
+    assert Settings.of({"own": [own]}).tasks == (*HELD_OUT, own)
+    assert Settings.of({"own": [own], "tasks": ["tumours", "vit", own]}).tasks == ("vit", "tumours", own)
+    assert Settings.of({"tasks": [own]}).tasks == (own,)
+
+
+def test_a_task_of_ones_own_is_judged_like_the_others(tmp_path, module):
+    own = "tests.search_spaces.lion.judge.test_own:Wine"
+    judgement, mapped, _ = judge(tmp_path, [module], {**GIVEN, "own": [own]})
+    assert mapped.done == 2 * RUNS * (len(baselines()) + 1)
+    assert [task["name"] for task in judgement.data["tasks"]] == ["photographs", own]
+    assert "Wine" in judgement.text
+    assert judge(tmp_path, [module], {**GIVEN, "own": [own]})[1].done == 0
 
 
 # Known runs: losses at steps 0, 100, 200, 300, 400 of 400; seconds are a hundredth of the steps.
@@ -163,19 +186,20 @@ def tuned(*runs):
     return Tuned([Setting(1e-3, 0.0)], [1.0], {0: 1.0}, 0, runs)
 
 
-def known(found):
-    """A judgement of two baselines and a module, on one task, three seeds."""
+def known(found, adamw=None, seeds=3):
+    """A judgement of two baselines and a module, on one task; of the baselines three runs, over and over."""
     subjects = [
         Subject("AdamW", "a", 1e-3, 0.1),
         Subject("Muon", "m", 1e-3, 0.1),
         Subject("found", "f", 1e-3, None, "source"),
     ]
     runs = {
-        "AdamW": tuned(run(9, 6, 4, 3, 2.0), run(9, 6, 4, 3, 2.2), run(9, 6, 4, 3, 2.1)),
+        "AdamW": tuned(*(adamw or [run(9, 6, 4, 3, 2.0), run(9, 6, 4, 3, 2.2), run(9, 6, 4, 3, 2.1)])),
         "Muon": tuned(run(9, 5, 3, 2, 1.0), run(9, 5, 3, 2, 1.2), run(9, 5, 3, 1.2, 1.1)),
         "found": tuned(*found),
     }
-    settings = Settings.of({"tasks": ["photographs"], "seeds": 3, "steps": 400})
+    runs = {name: replace(value, runs=(value.runs * 2)[:seeds]) for name, value in runs.items()}
+    settings = Settings.of({"tasks": ["photographs"], "seeds": seeds, "steps": 400})
     return made.results(settings, subjects, {("photographs", name): value for name, value in runs.items()})
 
 
@@ -211,13 +235,7 @@ def test_a_module_that_fails_is_reported_as_infinite_and_has_missed():
     assert found["final"]["value"] == INF
     assert found["to"]["reference"]["steps"]["value"] == 400.0
     assert {row["name"]: row["missed"] for row in data["summary"]["best"]} == {"AdamW": 1, "Muon": 0, "found": 1}
-    assert "missed" in session_text(data)
-
-
-def session_text(data):
-    from search_spaces.lion.judge.text import text
-
-    return text(data)
+    assert "not shown: an interval needs at least 5 seeds" in text(data)
 
 
 def test_a_baseline_that_diverged_sets_no_target():
@@ -226,6 +244,107 @@ def test_a_baseline_that_diverged_sets_no_target():
         "reference": {"loss": 2.0, "of": "AdamW", "decided": True},
         "common": {"loss": 2.0, "of": "AdamW", "decided": True},
     }
+
+
+def test_a_reference_that_diverged_leaves_its_target_undecided_and_out_of_the_means():
+    adamw = [run(9, 6, 4, 3, 2.0), run(9, 6, 4, INF, INF), run(9, 6, 4, 3, 2.1)]
+    data = known([run(9, 3, 2.2, 1.2, 1.0)] * 3, adamw)
+    (task,) = data["tasks"]
+    assert {name: at["decided"] for name, at in task["targets"].items()} == {
+        "best": True, "reference": False, "common": True,
+    }  # fmt: skip
+    assert all(row["to"]["reference"] is None for row in task["rows"])
+    for row in data["summary"]["reference"]:
+        assert (row["steps"]["tasks"], row["steps"]["value"], row["steps"]["standing"]) == ([None], None, "undecided")
+        assert row["missed"] == 0
+    said = text(data)
+    assert "the reference target is undecided here and left out of the means: AdamW diverged" in said
+    assert "to the reference target -; undecided" in said
+
+
+def test_a_task_that_is_undecided_leaves_the_mean_to_the_others():
+    subjects = [Subject("AdamW", "a", 1e-3, 0.1), Subject("found", "f", 1e-3, None, "source")]
+    fine, failed = run(9, 6, 4, 3, 2.0), run(9, 6, 4, INF, INF)
+    settings = Settings.of({"tasks": ["photographs", "tumours"], "seeds": 1, "steps": 400})
+    runs = {
+        ("photographs", "AdamW"): tuned(fine), ("photographs", "found"): tuned(run(9, 3, 2, 2, 2)),
+        ("tumours", "AdamW"): tuned(failed), ("tumours", "found"): tuned(run(9, 9, 9, 9, 9)),
+    }  # fmt: skip
+    data = made.results(settings, subjects, runs)
+    for target in ("best", "reference", "common"):
+        found = data["summary"][target][1]
+        assert (found["steps"]["tasks"], found["steps"]["value"], found["missed"]) == ([0.5, None], 0.5, 0)
+    assert [row["ratios"] for row in data["profile"]["steps"]] == [[2.0], [1.0]]
+
+
+def test_where_all_baselines_diverged_nothing_is_decided_and_all_is_still_told():
+    subjects = [Subject("AdamW", "a", 1e-3, 0.1), Subject("found", "f", 1e-3, None, "source")]
+    failed = run(9, INF, INF, INF, INF)
+    settings = Settings.of({"tasks": ["photographs"], "seeds": 1, "steps": 400})
+    data = made.results(
+        settings, subjects, {("photographs", "AdamW"): tuned(failed), ("photographs", "found"): tuned(failed)}
+    )
+    assert data["profile"] == {"steps": [], "seconds": []}
+    assert "undecided on all tasks" in text(data)
+    assert len(list(figures(data))) == 2
+
+
+FAST, SLOW, LATE = (run(9, 5, 3, 1.2, 1.0), run(9, 5, 3, 2, 1.2), run(9, 5, 3, 2, 1.3))
+
+
+def test_the_verdict_goes_by_the_upper_bound_and_explains_the_goal():
+    shown = verdict(known([FAST] * 5, seeds=5))
+    assert "to the best target 0.75 [0.75, 0.75]; shown: the whole interval is at or below the goal" in shown
+    assert "the goal is 0.8: a geometric mean of steps to the best target of at most 0.8 times tuned AdamW's" in shown
+    # three of five seeds in time: the median is, the interval is not
+    assert "0.75 [0.75, inf]; not shown" in verdict(known([FAST] * 3 + [LATE] * 2, seeds=5))
+    assert "inf [0.75, inf]; not shown" in verdict(known([FAST] * 2 + [LATE] * 3, seeds=5))
+    assert "1 [0.75, 1]; not shown" in verdict(known([FAST] * 2 + [SLOW] * 3, seeds=5))
+
+
+def test_fewer_seeds_than_an_interval_needs_are_warned_of():
+    said = verdict(known([FAST] * 3, seeds=3))
+    assert "not shown: an interval needs at least 5 seeds" in said
+    assert "warning: 3 fresh seeds are too few for an interval" in said
+    assert "too few" not in verdict(known([FAST] * 5, seeds=5))
+
+
+def test_cpu_times_of_several_processors_are_warned_of():
+    alike, other = known([FAST] * 3), known([FAST, FAST, replace(FAST, machine="another cpu")])
+    assert alike["protocol"]["machines"] == ["cpu"]
+    assert "do not compare" not in text(alike)
+    assert "CPU times of several processors do not compare: another cpu; cpu" in text(other)
+
+
+def test_baselines_at_an_edge_are_warned_of():
+    subjects = [Subject("AdamW", "a", 1e-3, 0.1), Subject("found", "f", 1e-3, 0.1, "source")]
+    edge = Tuned([Setting(1e-3, 3.0)], [1.0], {0: 1.0}, 0, (SLOW,))
+    settings = Settings.of({"tasks": ["photographs"], "seeds": 1, "steps": 400})
+    pairs = {("photographs", name): edge for name in ("AdamW", "found")}
+    said = text(made.results(settings, subjects, pairs))
+    assert "3*" in said
+    assert (
+        "warning: baselines tuned to an edge of their box may do better beyond it: AdamW on photographs (decay)" in said
+    )
+    assert "found on photographs (decay)" not in said
+
+
+def test_a_module_that_raises_in_training_is_a_typed_error_with_its_line(tmp_path):
+    path = tmp_path / "found.py"
+    raising = 'if group["lr"] > 0.1:\n                    raise ValueError("too fast")\n                p.sub_('
+    path.write_text(MODULE.replace("p.sub_(", raising))
+    unit = Unit(module_subject(path, "found"), "photographs", Setting(0.2, 0.0), 0, 4)
+    with pytest.raises(ModuleError, match=r"found failed on photographs \(lr 0.2.*ValueError: too fast") as caught:
+        run_unit((unit, unit.key, str(tmp_path)))
+    assert caught.value.hint == f'{path}, line 14, in step: raise ValueError("too fast")'
+
+
+def test_a_second_machine_redoes_the_runs_that_it_would_compare(tmp_path, monkeypatch):
+    unit = Unit(baselines()[0], "photographs", Setting(1e-3, 0.0), 0, 2)
+    run_unit((unit, unit.key, str(tmp_path)))
+    assert unit in Runs(tmp_path)
+    monkeypatch.setattr(runs_module, "machine", lambda: "another cpu")
+    assert unit not in Runs(tmp_path)
 
 
 def test_the_module_is_checked_before_anything_is_trained(tmp_path):

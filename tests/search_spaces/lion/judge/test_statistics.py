@@ -108,3 +108,55 @@ def test_the_score_is_the_normalised_area_under_the_profile(ratios):
     taus = [1.0 + 3.0 * (k + 0.5) / 3000 for k in range(3000)]
     area = sum(s.profile(ratios, taus)) / len(taus)
     assert s.profile_score(ratios, 4.0) == pytest.approx(area, abs=1e-3)
+
+
+@pytest.mark.parametrize("target", [INF, math.nan, -INF])
+def test_an_infinite_target_is_not_reached_by_everybody_but_refused(target):
+    with pytest.raises(ValueError, match="no target"):
+        s.reached([0, 10], [INF, INF], target)
+
+
+def test_bounds_are_those_of_95_percent():
+    """How far the 95 % bounds of a median reach into its values; at 90 % the second and third cases would be tighter,
+    at 97 % the first and the last wider. With t, the quantile of four degrees of freedom is 2.776."""
+    ranks = {n: s.median_interval([float(v) for v in range(1, n + 1)])[1:] for n in (8, 9, 10)}
+    assert ranks == {8: (2.0, 7.0), 9: (2.0, 8.0), 10: (3.0, 8.0)}
+    values = [1.0, 2.0, 3.0, 4.0, 5.0]
+    reach = 2.7764 * math.sqrt(2.5 / 5)
+    assert s.mean_interval(values) == pytest.approx((3.0, 3.0 - reach, 3.0 + reach), rel=1e-4)
+
+
+def test_the_interval_of_a_mean_ratio_is_of_95_percent_too():
+    costs, reference = [float(v) for v in range(1, 11)], [1.0] * 10
+    assert s.mean_ratio([costs], [reference], [1e9]) == pytest.approx((5.5, 3.0, 8.0))
+
+
+def test_the_interval_of_a_mean_with_failures_or_one_value():
+    assert s.mean_interval([1.0, INF]) == (INF, INF, INF)
+    assert s.mean_interval([2.0]) == (2.0, 2.0, 2.0)
+    with pytest.raises(ValueError, match="no values"):
+        s.mean_interval([])
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "expected"),
+    [
+        (0.6, 0.7, 0.8, "goal"),
+        (0.6, 0.7, 0.81, "better"),
+        (0.6, 0.7, 1.0, "not shown"),
+        (0.6, 0.7, 1.2, "not shown"),
+        (0.71, 0.75, INF, "not shown"),
+        (0.9, 1.1, 1.3, "not shown"),
+        (1.0, 1.0, 1.0, "not shown"),
+        (1.01, 1.1, 1.3, "worse"),
+        (INF, INF, INF, "worse"),
+    ],
+)
+def test_what_is_shown_is_decided_by_the_bound_that_speaks_against_it(low, value, high, expected):
+    assert s.standing(s.Estimate(value, low, high), 0.8, 5) == expected
+    assert s.standing(s.Estimate(value, low, high), 0.8, 4) == "too few seeds"
+    assert expected in s.STANDINGS
+
+
+def test_five_seeds_are_the_fewest_whose_range_covers_a_median_with_nearly_95_percent():
+    assert next(n for n in range(1, 20) if 1.0 - 2.0 ** (1 - n) >= 0.93) == s.LEAST_SEEDS

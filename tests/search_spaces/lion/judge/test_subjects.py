@@ -81,6 +81,49 @@ def test_a_missing_file_is_refused(tmp_path):
         module_subject(tmp_path / "none.py", "found")
 
 
+@pytest.mark.parametrize(
+    ("broken", "message", "line"),
+    [
+        (
+            ("p.sub_(", 'raise NotImplementedError("not yet")  # '),
+            "NotImplementedError: not yet",
+            "in step: raise",
+        ),
+        (("import torch\n", "import torch\nraise SystemExit(3)\n"), "SystemExit: 3", "raise SystemExit"),
+        (("class Plain", "class (Plain"), "SyntaxError", "class (Plain"),
+        (("super().__init__", "self.nothing; super().__init__"), "AttributeError", "in __init__: self.nothing"),
+    ],
+    ids=["unfinished", "exits", "syntax", "constructor"],
+)
+def test_a_module_that_raises_is_refused_with_the_exceptions_text_and_place(tmp_path, broken, message, line):
+    path = write(tmp_path, plain().replace(*broken))
+    with pytest.raises(ModuleError, match=message) as caught:
+        module_subject(path, "found")
+    assert f"{path}, line " in caught.value.hint
+    assert line in caught.value.hint
+
+
+def test_modules_are_called_after_their_files(tmp_path):
+    assert subjects.names([tmp_path / "a.py", tmp_path / "b.py"], ["AdamW"]) == ["a", "b"]
+
+
+def test_modules_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    one, other = tmp_path / "runs/a/refined/lion_refined.py", tmp_path / "runs/b/refined/lion_refined.py"
+    third = tmp_path / "elsewhere/third.py"
+    found = subjects.names([one, other, third], ["AdamW"])
+    assert found == ["a/refined/lion_refined", "b/refined/lion_refined", "third"]
+
+
+def test_a_module_called_like_a_baseline_carries_its_folder(tmp_path):
+    (found,) = subjects.names([tmp_path / "mine/AdamW.py"], ["AdamW", "Lion"])
+    assert found == "mine/AdamW"
+
+
+def test_a_module_given_twice_is_refused(tmp_path):
+    with pytest.raises(ModuleError, match="given twice"):
+        subjects.names([tmp_path / "a.py", tmp_path / "x/../a.py"], [])
+
+
 def small_network():
     return materialise(lambda: Perceptron((5, 7, 7, 3)), torch.Generator().manual_seed(0))
 
