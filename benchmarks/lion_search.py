@@ -8,7 +8,11 @@ budget is training steps: what the evaluations of a run really trained, a networ
 nor programs that diverge at once cost anything, and re-evaluations cost what they do. A run goes on until it has spent
 the budget and is cut there, from its journal: the result does not depend on the machine's speed. The winner (the first
 of the leaderboard) at a quarter, half and all of the budget is then trained anew under fresh seeds, which no search
-uses: that is its score; what the search believed it to be is beside it.
+uses, and judged on the test split, which no search reads: the mean over tasks of its test loss divided by that of the
+AdamW seed program is its score. What the search believed it to be, on the validation split, is beside it.
+
+Contenders are compared with one of them by the mean of the differences between runs of the same search seed, which
+share the seed of the first programs and the judges' seeds, with Student's 95 % interval over the search seeds.
 Writes benchmarks/results/lion_search.json.
 """
 
@@ -17,19 +21,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sqlite3
 import statistics
-import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks.common import ROOT, environment, own_process, table, write
 from benchmarks.engine_runs import scratch
+from benchmarks.lion_winners import connected, judge, restarts, result_summary, winner
+from search_spaces.lion.refine.paired import interval
 
 CONFIGS = ROOT / "search_spaces" / "lion" / "configs"
 NO_ROUNDS = "strategy.options.reevaluate_every=null"
@@ -56,19 +60,6 @@ RESTART_SHARE = 0.15
 STEPS_A_FUNCTION = 150
 """Training steps a distinct function, roughly, under these options; for the share above alone."""
 FRACTIONS = (0.25, 0.5, 1.0)
-FRESH = 1_000_000
-"""The first replicate number of the judges' seeds; searches use small ones."""
-RESAMPLES = 10_000
-
-
-class Winner(NamedTuple):
-    """The first of the leaderboard at a part of the budget."""
-
-    id: int
-    claimed: float
-    replicates: int
-    proposals: int
-    functions: int
 
 
 # ---------------------------------------------------------------------- one run
@@ -130,13 +121,6 @@ class Spending:
         return max(self.by_candidate, default=-1) + 1
 
 
-def connected(database: Path) -> Any:
-    """A read-only connection that closes itself."""
-    from contextlib import closing
-
-    return closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60))
-
-
 def one_run(given: argparse.Namespace) -> dict[str, Any]:
     """One search of one contender, its winners, and what they are worth under fresh seeds."""
     from evo.config import load_config
@@ -175,7 +159,7 @@ def one_run(given: argparse.Namespace) -> dict[str, Any]:
         if spending.total < given.budget:
             sys.exit(f"{given.contender}: {spending.total} of {given.budget} steps after {given.most} proposals")
         winners = [winner(database, space, spending.cut(part * given.budget)) for part in FRACTIONS]
-        judged = judge(space, database, folder, [w.id for w in winners if w is not None], given.judges)
+        judged = judge(space, database, [w.id for w in winners if w is not None], given.judges)
         return {
             "contender": given.contender,
             "seed": given.seed,
@@ -189,86 +173,26 @@ def one_run(given: argparse.Namespace) -> dict[str, Any]:
         }
 
 
-def winner(database: Path, space: Any, end: int) -> Winner | None:
-    """The first of the leaderboard made of the candidates below `end`."""
-    from evo.leaders import Leaders
-
-    leaders = Leaders(space.objectives, replicates=space.rungs[-1].replicates)
-    last = len(space.rungs) - 1
-    functions = 0
-    with connected(database) as db:
-        for id, kind, parents, function, status, rung, values in committed(db, end):
-            functions += kind == 0 and function == id
-            if kind == 0:
-                if status == "ok" and rung == last:
-                    leaders.offer(id, function, values, rung, "", (), None)
-                continue
-            found = db.execute("SELECT seed, vals FROM observations WHERE request=? AND function=?", (id, function))
-            observations = [(seed, doubles(blob)) for seed, blob in found]
-            before = db.execute("SELECT vals FROM commits WHERE id=? AND rung=?", (parents[0], last)).fetchone()
-            leaders.pool(function, status == "ok", observations, doubles(before[0]) if before else ())
-            if status == "ok":
-                leaders.offer(parents[0], function, values, rung, "", (), None)
-    best = leaders.best
-    return None if best is None else Winner(best.id, best.values[0], best.replicates, end, functions)
-
-
-def committed(db: sqlite3.Connection, end: int) -> Iterator[tuple[Any, ...]]:
-    """(id, kind, parents, function, status, rung, values) of the candidates below `end`."""
-    for id, kind, parents, function, status, rung, blob in db.execute(
-        "SELECT id, kind, parents, function, status, rung, vals FROM commits JOIN proposals USING (id)"
-        " JOIN identities USING (id) WHERE id < ? ORDER BY id",
-        (end,),
-    ).fetchall():
-        yield id, kind, json.loads(parents), function, status, rung, doubles(blob)
-
-
-def doubles(blob: bytes | None) -> tuple[float, ...]:
-    """Values as run.db holds them."""
-    return struct.unpack(f"<{len(blob) // 8}d", blob) if blob else ()
-
-
-def genome_of(space: Any, database: Path, id: int) -> Any:
-    with connected(database) as db:
-        return space.decode(json.loads(db.execute("SELECT genome FROM proposals WHERE id=?", (id,)).fetchone()[0]))
-
-
-def result_summary(space: Any, database: Path, found: Winner | None) -> str:
-    return "" if found is None else space.summary(genome_of(space, database, found.id))
-
-
-def restarts(database: Path) -> int:
-    """How often the search began anew, from its last snapshot."""
-    with connected(database) as db:
-        state = db.execute("SELECT state FROM snapshots ORDER BY first_id DESC LIMIT 1").fetchone()
-    return len(json.loads(state[0])["earlier"])
-
-
-def judge(space: Any, database: Path, folder: Path, ids: Sequence[int], judges: int) -> dict[int, list[float]]:
-    """By candidate: its value under each of the fresh seeds."""
-    from evo.seeds import replicate_seed
-    from evo.space import Preparation, Request
-
-    store = folder / ".prepared" / space.name  # where the run left it
-    prepared = space.prepare(Preparation(store, lambda f, x: [f(i) for i in x], lambda *_: None))
-    seeds = tuple(replicate_seed("search", FRESH + k) for k in range(judges))
-    wanted = sorted(set(ids))
-    requests = [Request(id, genome_of(space, database, id), "search", seeds) for id in wanted]
-    answers = space.evaluator(prepared).evaluate(requests)
-    return {id: [o.values[0] for o in answer] for id, answer in zip(wanted, answers, strict=True)}
-
-
 # ---------------------------------------------------------------------- all runs
 
 
-def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
-    """Difference of the medians of two sets of runs, with its 95 % percentile bootstrap interval."""
-    rng = np.random.default_rng(0)
-    a, b = (np.array(values)[rng.integers(len(values), size=(RESAMPLES, len(values)))] for values in (one, other))
-    with np.errstate(invalid="ignore"):
-        apart = np.median(a, axis=1) - np.median(b, axis=1)
-    low, high = np.quantile(apart, [0.025, 0.975]) if np.isfinite(apart).all() else (math.nan, math.nan)
-    return statistics.median(one) - statistics.median(other), float(low), float(high)
+def difference(one: Mapping[int, float], other: Mapping[int, float]) -> tuple[float, float, float]:
+    """Mean of the differences between runs of one search seed, with its 95 % interval (Student's t over the seeds).
+
+    Args:
+        one, other: scores by search seed; a seed that only one of them has is left out.
+
+    Returns:
+        mean, low, high; NaN, infinite or unbounded where a run has no winner or seeds are fewer than two.
+    """
+    both = sorted(one.keys() & other.keys())
+    found = interval(np.array([one[seed] - other[seed] for seed in both]))
+    return found["mean"], found["low"], found["high"]
+
+
+def by_seed(runs: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """The final winners' scores by search seed."""
+    return {run["seed"]: score for run, score in zip(runs, scores(runs, -1), strict=True)}
 
 
 def scores(runs: Sequence[Mapping[str, Any]], part: int) -> list[float]:
@@ -292,7 +216,7 @@ def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]], base: str) -> list[
             "restarts": statistics.median(run["restarts"] for run in each),
         }
         if name != base and base in runs:
-            row["behind"] = difference(scores(each, -1), scores(runs[base], -1))
+            row["behind"] = difference(by_seed(each), by_seed(runs[base]))
         rows.append(row)
     return rows
 
@@ -306,7 +230,13 @@ def print_summary(rows: Sequence[Mapping[str, Any]], base: str) -> None:
             "" if behind is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*behind),
             f"{row['overrated']:+.4f}", f"{row['functions']:,.0f}", f"{row['restarts']:g}",
         ])  # fmt: skip
-    header = ["median score at", *(f"{part:g} of it" for part in FRACTIONS), "best", "worst", f"behind {base} [95 %]"]
+    header = [
+        "median score at",
+        *(f"{part:g} of it" for part in FRACTIONS),
+        "best",
+        "worst",
+        f"behind {base}, paired by seed [95 %]",
+    ]
     print(table([*header, "overrated", "functions", "restarts"], lines))
 
 
