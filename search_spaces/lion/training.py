@@ -98,8 +98,8 @@ class Programs:
 
 
 GROUP_BYTES = 1 << 22
-"""Weights, gradients and state of the networks that go through a course together: beyond the cache a step of small
-networks takes twice as long (benchmarks/lion_throughput), and with few networks the calls themselves weigh."""
+"""Weights, gradients and state of the networks that go through a course together. Where all take one step at a time,
+a step of small networks takes twice as long beyond the cache, and with few networks the calls themselves weigh."""
 
 
 class Trained(NamedTuple):
