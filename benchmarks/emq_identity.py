@@ -60,7 +60,7 @@ def proposals(strategy: dict[str, Any], options: dict[str, Any], count: int, see
         return [Genome.from_json(json.loads(text)) for (text,) in rows]
 
 
-def shares(genomes: list[Genome], problem: Problem, invariant: bool) -> dict[str, Any]:
+def shares(genomes: list[Genome], problem: Problem, invariance: Any) -> dict[str, Any]:
     """Of the valid proposals, the share that each key calls a repeat."""
     tables, places = Tables(problem.gathered), problem.places[problem.search_rows]
     seen: dict[str, set[Any]] = {name: set() for name in ("form", "values", "affine", "ranks")}
@@ -68,7 +68,7 @@ def shares(genomes: list[Genome], problem: Problem, invariant: bool) -> dict[str
     valid = 0
     known: dict[bytes, tuple[Any, ...] | None] = {}
     for genome in genomes:
-        found = screened(genome, invariant)
+        found = screened(genome, invariance)
         if found.term is None or found.key is None:
             continue
         if found.key not in known:
@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--proposals", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--invariance", default="rescaling", choices=["rescaling", "none"])
+    parser.add_argument("--invariance", default="channels", choices=["channels", "layers", "none"])
     parser.add_argument("--options", default="{}", help="further options of the space, JSON")
     parser.add_argument("--output", default="emq_identity", help="name of the file under benchmarks/results")
     given = parser.parse_args()
@@ -113,7 +113,7 @@ def main() -> None:
         lines, results = [], {}
         for kind, strategy in KINDS.items():
             runs = [
-                shares(proposals(strategy, options, given.proposals, seed, folder), problem, given.invariance != "none")
+                shares(proposals(strategy, options, given.proposals, seed, folder), problem, given.invariance)
                 for seed in range(given.seeds)
             ]
             results[kind] = runs

@@ -115,7 +115,7 @@ def screening_counts(run: RunReader) -> dict[str, int]:
         "SELECT p.genome FROM proposals p JOIN identities i USING (id) WHERE p.kind = 0 AND i.source = 'invalid'"
     )
     for (text,) in unseen:
-        reason = f"rejected unseen: {screened(Genome.from_json(json.loads(text)), True).rejected}"
+        reason = f"rejected unseen: {screened(Genome.from_json(json.loads(text)), 'channels').rejected}"
         counts[reason] = counts.get(reason, 0) + 1
     for source, number in run.rows(
         "SELECT source, count(*) FROM identities WHERE source IN ('structural', 'functional', 'twin', 'imported')"

@@ -9,10 +9,9 @@ from evo.errors import ConfigError
 from search_spaces.emq.known import KNOWN, RELEASED
 from search_spaces.emq.language import SHAPES
 from search_spaces.emq.operators import Mode, OperatorSet
-from search_spaces.emq.scaling import screened
+from search_spaces.emq.scaling import Invariance, screened
 
 Fitness = Literal["spearman", "kendall", "spearman_top"]
-Invariance = Literal["rescaling", "none"]
 Rows = Literal["nearest", "adaround", "all"]
 
 
@@ -25,8 +24,9 @@ class EMQOptions:
         structures: of "linear", "tree", "graph": each sample draws one of them.
         operators: "base": EMQ's 20 unary and 4 binary operators (and, in mode corrected, ours that bring bits and sums
             in); "wide": also the 12 unary and 10 binary ones that its authors defined and did not use.
-        invariance: "rescaling": proxies whose ranking would change if a layer's weights were rescaled, which changes no
-            network, are rejected unseen (mode corrected; see `scaling.py`); "none": they are not.
+        invariance: what is rejected unseen because its ranking would change under a rescaling that changes no network
+            (mode corrected; see `scaling.py`): "channels": of single channels of a layer; "layers": of whole layers
+            alone, which leaves the Hessian's trace in; "none": nothing.
         fitness: rank correlation of score and accuracy on the search rows, larger is better: "spearman", "kendall"
             (tau-b), or "spearman_top": Spearman among the rows that the proxy itself scores highest.
         top: their share, for "spearman_top".
@@ -51,7 +51,7 @@ class EMQOptions:
     mode: Mode = "corrected"
     structures: tuple[str, ...] = ("tree",)
     operators: OperatorSet = "base"
-    invariance: Invariance = "rescaling"
+    invariance: Invariance = "channels"
     fitness: Fitness = "spearman"
     top: float = 0.5
     size_objective: bool = False
@@ -85,7 +85,7 @@ class EMQOptions:
         for seed in self.seeds:
             _one_of("seeds", seed, tuple(known))
         for seed in self.seeds:
-            if screened(known[seed], self.invariance == "rescaling").term is None:
+            if screened(known[seed], self.invariance).term is None:
                 raise ConfigError(
                     f"options.seeds: {seed} changes when a layer is rescaled", "set options.invariance: none"
                 )

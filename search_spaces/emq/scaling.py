@@ -1,23 +1,26 @@
 """What rescaling a layer does to a proxy, worked out from its form alone.
 
-A layer's weights may be multiplied by a, and its output divided by a again (batch normalisation does so by itself); its
-input may be multiplied by c, and its weights divided by c. Neither changes the network, nor, with scales fitted to the
-weights, any quantized accuracy. A proxy whose ranking such a rescaling changes ranks by an accident of training: it may
-fit the network it was searched on, and has no reason to hold on another.
+An output channel k of a layer may have its weights multiplied by any a_k, negative ones too, and its output divided by
+a_k again: batch normalisation does so by itself. A layer's input may be multiplied by c > 0, and its weights divided by
+c. Neither changes the network; nor, with a grid for each channel fitted to its weights, any quantized accuracy. A proxy
+whose ranking such a rescaling changes ranks by an accident of training: it may fit the network it was searched on, and
+has no reason to hold on another.
 
-By a and c, each input is multiplied by a power: W by a / c, dL/dW by c / a, the trace of the Hessian by (c / a)^2, z
-by a, dL/dz by 1 / a, x by c. Operators carry powers through, or lose them. A logarithm turns a power into a term that
-no bit changes: a shift. In a sum over layers a shift does not matter; in a product it does.
+By a and c, each input is multiplied by a power: W by a / c, dL/dW by c / a, z by a, dL/dz by 1 / a, x by c; where all
+a_k are one a, the Hessian's trace by (c / a)^2. Operators carry powers through, or lose them. A logarithm turns a
+power into a term that no bit changes: a shift. In a sum over layers a shift does not matter; in a product it does. With
+an a_k for each channel, a power must be gone before channels meet, and a sign before anything looks at it.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from search_spaces.emq.expression import Expression, Node, expression
+from search_spaces.emq.expression import BIT_FREE, Expression, Node, expression
 from search_spaces.emq.language import Genome
-from search_spaces.emq.operators import SCALAR
+from search_spaces.emq.operators import BIT_UNARY, SCALAR
+from search_spaces.emq.operators import INPUTS as WORDS
 
 
 class Scaling(NamedTuple):
@@ -61,21 +64,37 @@ _SHIFT_GONE = frozenset(
 
 
 SCALE = "scale-dependent"
+Invariance = Literal["channels", "layers", "none"]
 
 
-def screened(genome: Genome, invariant: bool) -> Expression:
-    """The expression of a genome, rejected also where rescaling would change its ranking, if `invariant` asks for that.
+_BIT_INPUTS = frozenset(word for word, known in WORDS.items() if known.bits)
+_BIT_WORDS = frozenset(BIT_UNARY)
+
+
+def touches_bits(genome: Genome) -> bool:
+    """Whether any word of a genome could bring the bit-width in."""
+    if genome.mode == "as-released" or not _BIT_INPUTS.isdisjoint(genome.inputs):
+        return True
+    return not (_BIT_WORDS.isdisjoint(genome.unary) and _BIT_WORDS.isdisjoint(genome.post))
+
+
+def screened(genome: Genome, invariance: Invariance) -> Expression:
+    """The expression of a genome, rejected also where a rescaling that `invariance` names would change its ranking.
 
     Mode "as-released" is left alone: there, tensors and bits are misaligned anyway.
     """
+    if not touches_bits(genome):  # half of all draws: not worth an expression
+        return Expression(None, "mean", False, BIT_FREE)
     found = expression(genome)
-    if invariant and found.term is not None and not found.released and not holds(found.term, found.aggregation):
-        return Expression(None, found.aggregation, False, SCALE)
-    return found
+    if invariance == "none" or found.term is None or found.released:
+        return found
+    if holds(found.term, found.aggregation) and (invariance == "layers" or holds_by_channel(found.term)):
+        return found
+    return Expression(None, found.aggregation, False, SCALE)
 
 
 def holds(term: Node, aggregation: str) -> bool:
-    """Whether no rescaling changes how a proxy ranks.
+    """Whether no rescaling of whole layers, a_k = a > 0, changes how a proxy ranks.
 
     Args:
         term: of an expression of mode "corrected".
@@ -149,4 +168,65 @@ def _binary(op: str, a: Scaling, b: Scaling) -> Scaling | None:
             return FIXED
         times = 2.0 if op == "mse_loss" else 1.0
         return Scaling((times * a.power[0], times * a.power[1]))
+    return None
+
+
+class ByChannel(NamedTuple):
+    """How a value changes when each channel k has its own a_k: by a factor |a_k|^power, and the sign of a_k if odd."""
+
+    power: float = 0.0
+    odd: bool = False
+
+
+STILL = ByChannel()
+_MANY_CHANNELS = frozenset({"hessian_trace", "hessian_eigenvalue"})
+"""Of the whole layer: channels have met in them."""
+
+
+def holds_by_channel(term: Node) -> bool:
+    """Whether no rescaling of single channels changes a term."""
+    return by_channel(term) == STILL
+
+
+@lru_cache(1 << 16)
+def by_channel(node: Node) -> ByChannel | None:
+    """How rescaling channels changes a value; None where it changes it in another way."""
+    if node.op == "input":
+        power = INPUTS[node.text][0]
+        return None if node.text in _MANY_CHANNELS else ByChannel(power, power % 2 == 1)
+    if node.op == "zero":
+        return STILL
+    parts = [by_channel(argument) for argument in node.args]
+    if any(part is None for part in parts):
+        return None
+    known: list[ByChannel] = [part for part in parts if part is not None]
+    if all(part == STILL for part in known):
+        return STILL
+    return _unary_by_channel(node, known[0]) if len(known) == 1 else _binary_by_channel(node, *known)
+
+
+def _unary_by_channel(node: Node, s: ByChannel) -> ByChannel | None:
+    op = node.op
+    if op in ("revert", "times_bits", "over_bits", "times_2^-bits"):
+        return s
+    if op in ("abs", "pow"):
+        return ByChannel(s.power * (2.0 if op == "pow" else 1.0))
+    if op == "invert":
+        return ByChannel(-s.power, s.odd)
+    if op == "sign":
+        return ByChannel(0.0, s.odd)
+    if op in ("relu", "leaky_relu", "sqrt"):
+        return None if s.odd else ByChannel(s.power * (0.5 if op == "sqrt" else 1.0))
+    if op == "row_sum" and node.args[0].kind == "weight":
+        return s  # a row is one channel's
+    return None
+
+
+def _binary_by_channel(node: Node, a: ByChannel, b: ByChannel) -> ByChannel | None:
+    if node.op == "product":
+        return ByChannel(a.power + b.power, a.odd != b.odd)
+    if node.op in ("sum", "difference", "mean"):
+        return a if a == b else None
+    if node.op in ("lesser_than", "greater_than", "equal_to"):
+        return STILL if a == b and not a.odd else None
     return None

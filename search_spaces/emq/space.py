@@ -84,7 +84,7 @@ class EMQ(BaseSpace[Genome]):
     def canonical(self, genome: Genome) -> bytes | None:
         """The simplified expression; None where it can give no number, cannot depend on the bits, or depends on what
         changes no network (option `invariance`)."""
-        return screened(genome, self.options.invariance == "rescaling").key
+        return screened(genome, self.options.invariance).key
 
     def namespace(self) -> Mapping[str, str]:
         from search_spaces.emq.benchmark.loading import load
