@@ -63,7 +63,6 @@ def results(settings: Settings, subjects: Sequence[Subject], outcomes: Outcomes)
                 "digest": s.digest,
                 "lr_box": [s.lr / REACH, s.lr * REACH],
                 "decay_box": None if s.weight_decay is None else [s.weight_decay / REACH, s.weight_decay * REACH],
-                "path": s.path,
                 "cpu_seconds": sum(
                     row["cpu_seconds"] for task in judged for row in task["rows"] if row["name"] == s.name
                 ),

@@ -11,11 +11,12 @@ from evo.space import Preparation
 from search_spaces.lion import Lion
 from search_spaces.lion.judge import results as made
 from search_spaces.lion.judge import runs as runs_module
+from search_spaces.lion.judge import tuning
 from search_spaces.lion.judge.boxes import ModuleError
 from search_spaces.lion.judge.figures import figures
 from search_spaces.lion.judge.names import HELD_OUT
 from search_spaces.lion.judge.runs import Runs, Unit, run_unit
-from search_spaces.lion.judge.session import Settings, Tuned
+from search_spaces.lion.judge.session import Settings, Tuned, outcomes
 from search_spaces.lion.judge.subjects import Subject, baselines, module_subject
 from search_spaces.lion.judge.text import text, verdict
 from search_spaces.lion.judge.training import Run
@@ -85,6 +86,30 @@ def test_a_module_reuses_the_runs_of_the_baselines(tmp_path, module):
     assert same.data == again.data
     assert "found" in again.text
     assert len(again.figures) == 2
+
+
+def test_fresh_seeds_are_none_that_tuned_and_are_spent_on_the_setting_that_was_chosen(tmp_path):
+    units = []
+
+    def invented(function, items):
+        """Runs whose final loss is least for the third trial, by both tuning seeds."""
+        for unit, _, _ in items:
+            units.append(unit)
+        return [(key, json.dumps(content(unit))) for unit, key, _ in items]
+
+    def content(unit):
+        distance = abs(math.log(unit.setting.lr / wanted[unit.subject.name].lr))
+        return {"steps": [0, 4], "losses": [9.0, distance], "seconds": [0.0, 1.0], "diverged": None, "machine": "m"}
+
+    given = Settings.of({"tasks": ["photographs"], "trials": 6, "seeds": 5})
+    wanted = {subject.name: tuning.settings(subject, 6)[2] for subject in baselines()}
+    found = outcomes(given, baselines(), Preparation(tmp_path, invented, lambda done, total, what: None))
+    assert {tuned.place for tuned in found.values()} == {2}
+    tuned_on = {unit.seed for unit in units[: 6 * 5 + 3 * 5]}
+    fresh = units[6 * 5 + 3 * 5 :]
+    assert tuned_on == {0, 1}
+    assert sorted(unit.seed for unit in fresh) == sorted([100, 101, 102, 103, 104] * 5)
+    assert all(unit.setting == wanted[unit.subject.name] for unit in fresh)
 
 
 def test_a_judgement_that_was_stopped_goes_on_where_it_was(tmp_path, module):

@@ -70,3 +70,10 @@ def test_something_is_chosen_where_all_diverged():
     finals = [INF, INF]
     assert tuning.best_trials(finals) == [0, 1]
     assert tuning.chosen(finals, {0: INF, 1: INF}) == 0
+
+
+def test_the_points_are_part_of_the_protocol():
+    """Others would be as good, but not the ones that were published."""
+    first, second = tuning.settings(Subject("m", "", 1.0, 1.0), 2)
+    assert (first.lr, first.weight_decay) == pytest.approx((0.0544511037, 0.8516500606), rel=1e-6)
+    assert (second.lr, second.weight_decay) == pytest.approx((1.7424353169, 0.0391156084), rel=1e-6)
