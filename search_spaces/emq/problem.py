@@ -6,12 +6,14 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evo.errors import ConfigError
+from evo.space import Preparation
 from search_spaces.emq.gathered import Gathered, read, write
 from search_spaces.emq.options import EMQOptions
 from search_spaces.emq.scoring import places_of
@@ -56,6 +58,18 @@ class Problem:
         return self.gathered.samples.choices
 
 
+def gather_missing(options: EMQOptions, preparation: Preparation) -> None:
+    """Statistics of both networks that are not yet in the folder, each by a worker, at the same time."""
+    wanted = [False] if options.held_out is None else [False, True]
+    missing = [held_out for held_out in wanted if not _subject(options, held_out).path(preparation.folder).is_file()]
+    if len(missing) < 2:
+        return
+    preparation.progress(0, len(missing), "statistics of both networks")
+    for held_out, gathered in zip(missing, preparation.map(partial(_gather, options), missing), strict=True):
+        write(_subject(options, held_out).path(preparation.folder), gathered)
+    preparation.progress(len(missing), len(missing), "statistics of both networks")
+
+
 def problem_of(
     options: EMQOptions, held_out: bool, folder: Path, progress: Callable[[int, int, str], None]
 ) -> Problem | None:
@@ -67,14 +81,13 @@ def problem_of(
         folder: where gathered statistics are kept, by the digest of all they depend on.
         progress: called with (done, total, what).
     """
-    name = options.held_out if held_out else options.search
-    if name is None:
+    if held_out and options.held_out is None:
         return None
-    from search_spaces.emq.benchmark.loading import load
-
-    table = load(name)
-    model, images, labels = _model_and_batch(options, held_out, name)
-    gathered = _gathered(model, images, labels, table, options, folder, progress)
+    subject = _subject(options, held_out)
+    path, table = subject.path(folder), subject.table
+    if not path.is_file():
+        write(path, subject.gather(lambda done, total, what: progress(done, total, f"{table.network}: {what}")))
+    gathered = read(path)
     method = None if options.rows == "all" else options.rows
     search, held = table.split(method=method)
     return Problem(
@@ -128,26 +141,50 @@ def _attribute(spec: str) -> Any:
     return found
 
 
-def _gathered(
-    model: Any, images: Any, labels: Any, table: Any, options: EMQOptions, folder: Path,
-    progress: Callable[[int, int, str], None],
-) -> Gathered:  # fmt: skip
-    import torch
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subject:
+    """A table with the network and the batch that it is about."""
 
-    state = hashlib.sha256()
-    choices = tuple(int(b) for b in table.choices)
-    stated = (VERSION, torch.__version__, str(model), tuple(table.layers), choices, options.samples)
-    state.update(repr(stated).encode())
-    for name, tensor in [*model.state_dict().items(), ("images", images), ("labels", labels)]:
-        array = tensor.detach().cpu().contiguous().numpy()
-        state.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        state.update(array.tobytes())
-    path = folder / f"emq-{state.hexdigest()[:32]}.npz"
-    if not path.is_file():
+    options: EMQOptions
+    table: Any
+    model: Any
+    images: Any
+    labels: Any
+
+    def path(self, folder: Path) -> Path:
+        """Where its statistics are kept: a name for all they depend on."""
+        import torch
+
+        table, state = self.table, hashlib.sha256()
+        choices = tuple(int(b) for b in table.choices)
+        stated = (VERSION, torch.__version__, str(self.model), tuple(table.layers), choices, self.options.samples)
+        state.update(repr(stated).encode())
+        for name, tensor in [*self.model.state_dict().items(), ("images", self.images), ("labels", self.labels)]:
+            array = tensor.detach().cpu().contiguous().numpy()
+            state.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+            state.update(array.tobytes())
+        return folder / f"emq-{state.hexdigest()[:32]}.npz"
+
+    def gather(self, progress: Callable[[int, int, str], None]) -> Gathered:
+        """Its statistics: seconds to a minute."""
         from search_spaces.emq.statistics import gather_samples
 
-        def report(done: int, total: int, what: str) -> None:
-            progress(done, total, f"{table.network}: {what}")
+        table = self.table
+        return gather_samples(
+            self.model, self.images, self.labels, table.layers, table.choices, self.options.samples, progress=progress
+        )
 
-        write(path, gather_samples(model, images, labels, table.layers, choices, options.samples, progress=report))
-    return read(path)
+
+def _subject(options: EMQOptions, held_out: bool) -> _Subject:
+    from search_spaces.emq.benchmark.loading import load
+
+    name = options.held_out if held_out else options.search
+    assert name is not None
+    return _Subject(options, load(name), *_model_and_batch(options, held_out, name))
+
+
+def _gather(options: EMQOptions, held_out: bool) -> Gathered:
+    import torch
+
+    torch.set_num_threads(1)
+    return _subject(options, held_out).gather(lambda done, total, what: None)

@@ -103,8 +103,9 @@ class EMQ(BaseSpace[Genome]):
 
     def prepare(self, preparation: Preparation) -> dict[str, Any]:
         """Statistics of the search network and of the held-out one: a minute or two, and kept for the next run."""
-        from search_spaces.emq.problem import problem_of
+        from search_spaces.emq.problem import gather_missing, problem_of
 
+        gather_missing(self.options, preparation)
         return {
             which: problem_of(self.options, which == "held_out", preparation.folder, preparation.progress)
             for which in ("search", "held_out")
