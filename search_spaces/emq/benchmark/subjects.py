@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -64,28 +66,34 @@ def identity(model: nn.Module) -> str:
 
 
 def own_model(spec: str) -> nn.Module:
-    """The model that `spec` ("module:attr") returns.
+    """The model that `spec` ("module:attr") is, or that it returns.
 
     Raises:
-        BenchmarkError: it cannot be imported or called, or returns no model.
+        BenchmarkError: it cannot be imported or called, or is no model.
     """
-    model = _called(spec, "model")
+    model = _found(spec, "model")
+    if not isinstance(model, nn.Module):
+        model = _called(model, spec, "model")
     if not isinstance(model, nn.Module):
         raise BenchmarkError(f"{spec} returns {type(model).__name__}, not a torch module", "return the trained model")
     return model
 
 
 def own_data(spec: str) -> Images:
-    """The data that `spec` ("module:attr") returns: (training inputs, labels), (test inputs, labels).
+    """The data that `spec` ("module:attr") is or returns: (training inputs, labels), (test inputs, labels), or the same
+    under "calibration" and "test".
 
     Raises:
         BenchmarkError: it cannot be imported or called, or returns something else.
     """
-    value = _called(spec, "data")
+    value = _found(spec, "data")
+    if callable(value):
+        value = _called(value, spec, "data")
     hint = "return (training inputs, labels), (test inputs, labels), as tensors"
     try:
-        (train, train_labels), (test, test_labels) = value
-    except (TypeError, ValueError) as error:
+        pairs = [value["calibration"], value["test"]] if isinstance(value, Mapping) else value
+        (train, train_labels), (test, test_labels) = ([_tensor(x) for x in pair] for pair in pairs)
+    except (KeyError, TypeError, ValueError) as error:
         raise BenchmarkError(f"{spec} does not return two pairs", hint) from error
     state = hashlib.sha256()
     for what, inputs, labels in (("training", train, train_labels), ("test", test, test_labels)):
@@ -102,7 +110,11 @@ def own_data(spec: str) -> Images:
     return Images(train, train_labels.long(), test, test_labels.long(), source=spec, digest=state.hexdigest())
 
 
-def _called(spec: str, what: str) -> Any:
+def _tensor(x: Any) -> Any:
+    return torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+
+
+def _found(spec: str, what: str) -> Any:
     module_name, _, attribute = spec.partition(":")
     if not module_name or not attribute:
         raise BenchmarkError(f"{what} is {spec!r}", "give module:attr, say my_models:trained")
@@ -116,11 +128,14 @@ def _called(spec: str, what: str) -> Any:
     if not hasattr(found, attribute):
         hint = did_you_mean(attribute, dir(found)) or "check the name"
         raise BenchmarkError(f"{what} {spec}: {module_name} has no attribute {attribute!r}", hint)
-    made = getattr(found, attribute)
-    if not callable(made) or (isinstance(made, nn.Module)):
-        raise BenchmarkError(f"{what} {spec} is {type(made).__name__}", f"name a function that returns the {what}")
+    return getattr(found, attribute)
+
+
+def _called(function: Any, spec: str, what: str) -> Any:
+    if not callable(function):
+        raise BenchmarkError(f"{what} {spec} is {type(function).__name__}", f"name a function that returns the {what}")
     try:
-        return made()
+        return function()
     except Exception as error:
         raise BenchmarkError(
             f"{what} {spec} raised {type(error).__name__}: {error}", "it is called without arguments"

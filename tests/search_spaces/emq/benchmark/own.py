@@ -22,7 +22,6 @@ class Net(nn.Module):
         self.norm = nn.BatchNorm2d(6)
 
     def forward(self, x: Tensor) -> Tensor:
-        time.sleep(float(os.environ.get(IDLE, "0")))
         return self.head(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
 
 
@@ -41,6 +40,19 @@ def deep() -> nn.Module:
         return nn.Sequential(nn.Flatten(), *[nn.Linear(36, 36) for _ in range(5)], nn.ReLU(), nn.Linear(36, 3))
 
 
+class Idle(nn.Flatten):
+    """Flattens, and takes its time where the environment says so."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(float(os.environ.get(IDLE, "0")))
+        return super().forward(x)
+
+
+def idling() -> nn.Module:
+    """`deep`, only slower: the state and the results are the same."""
+    return nn.Sequential(Idle(), *list(deep())[1:])
+
+
 def samples() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(360, 1, 6, 6, generator=generator)
@@ -52,7 +64,15 @@ def samples() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 def restless() -> nn.Module:
     """Another model at each call."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.Linear(36, 3))
+    return nn.Sequential(nn.Flatten(), *[nn.Linear(36, 36) for _ in range(5)], nn.Linear(36, 3))
+
+
+def infinitesimal() -> nn.Module:
+    """`deep`, one weight of which is a little larger."""
+    made = deep()
+    with torch.no_grad():
+        made[1].weight[0, 0] += 1e-6
+    return made
 
 
 def with_an_idle_layer() -> nn.Module:
@@ -101,4 +121,12 @@ def fewer_labels() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     return train, (test, labels[1:])
 
 
+def by_name() -> dict[str, tuple[Tensor, Tensor]]:
+    """Two parts by name, as arrays."""
+    (train, train_labels), (test, test_labels) = samples()
+    return {"calibration": (train.numpy(), train_labels.numpy()), "test": (test.numpy(), test_labels.numpy())}
+
+
 no_function = 4
+made = deep()
+given = samples()

@@ -44,7 +44,7 @@ def test_entries_spread_over_resnet18s_layers_by_name():
     assert len(RESNET18_ENTRIES) == 18
     assert len(names) == 21
     assert set(names) == set(load("resnet").layers)
-    row = dict(zip(names, expand([list(range(2, 17)) + [2, 3, 4]], RESNET18_GROUPS, names)[0], strict=True))
+    row = dict(zip(names, expand([[*range(2, 17), 2, 3, 4]], RESNET18_GROUPS, names)[0], strict=True))
     for place, stage in ((6, 2), (10, 3), (14, 4)):
         assert row[f"layer{stage}.0.downsample.0"] == row[f"layer{stage}.0.conv2"] == place + 2
 
@@ -60,7 +60,7 @@ class _Runs:
 def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(tmp_path):
     made = tmp_path / "made"
     for content in (_Runs(made), {0: {"bit_cfg": _Runs(made), "acc": 1.0}}):
-        with pytest.raises(BenchmarkFileError, match="asks for posix.mkdir"):
+        with pytest.raises(BenchmarkFileError, match=r"asks for posix\.mkdir"):
             load(write(tmp_path, content))
     assert not made.exists()
 
