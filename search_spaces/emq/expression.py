@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from search_spaces.emq.language import Genome
 from search_spaces.emq.operators import COMMUTATIVE, COMPARING, INPUTS, REDUCING, SCALAR
@@ -29,9 +29,10 @@ class Node:
         bits: False where the value is known not to depend on the bit-width.
         positive: True where no value is known to be negative.
         text: canonical, "mean(pow(weight_error))"; the key of caches.
+        notes: what was worked out of it elsewhere, from its text alone.
     """
 
-    __slots__ = ("_hash", "args", "bits", "kind", "op", "positive", "text")
+    __slots__ = ("_hash", "args", "bits", "kind", "notes", "op", "positive", "text")
 
     def __init__(self, op: str, args: tuple[Node, ...], kind: str, bits: bool, positive: bool, text: str = "") -> None:
         self.op = op
@@ -41,6 +42,7 @@ class Node:
         self.positive = positive
         self.text = text or f"{op}({','.join([a.text for a in args])})"
         self._hash = hash(self.text)
+        self.notes: dict[str, Any] = {}
 
     def __hash__(self) -> int:
         return self._hash

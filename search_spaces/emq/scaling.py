@@ -78,6 +78,7 @@ def touches_bits(genome: Genome) -> bool:
     return not (_BIT_WORDS.isdisjoint(genome.unary) and _BIT_WORDS.isdisjoint(genome.post))
 
 
+@lru_cache(1 << 12)
 def screened(genome: Genome, invariance: Invariance) -> Expression:
     """The expression of a genome, rejected also where a rescaling that `invariance` names would change its ranking.
 
@@ -88,7 +89,7 @@ def screened(genome: Genome, invariance: Invariance) -> Expression:
     found = expression(genome)
     if invariance == "none" or found.term is None or found.released:
         return found
-    if holds(found.term, found.aggregation) and (invariance == "layers" or holds_by_channel(found.term)):
+    if (invariance == "layers" or holds_by_channel(found.term)) and holds(found.term, found.aggregation):
         return found
     return Expression(None, found.aggregation, False, SCALE)
 
@@ -104,17 +105,25 @@ def holds(term: Node, aggregation: str) -> bool:
     return found is not None and (found.fixed or (aggregation == "mean" and found.power == NONE))
 
 
-@lru_cache(1 << 16)
 def scaling(node: Node) -> Scaling | None:
     """How rescaling changes a value; None where it changes it in another way than by a factor or a term."""
+    if "scaling" not in node.notes:
+        node.notes["scaling"] = _scaling(node)
+    found: Scaling | None = node.notes["scaling"]
+    return found
+
+
+def _scaling(node: Node) -> Scaling | None:
     if node.op == "input":
         return Scaling(INPUTS[node.text])
     if node.op == "zero":
         return FIXED
-    parts = [scaling(argument) for argument in node.args]
-    if any(part is None for part in parts):
-        return None
-    known: list[Scaling] = [part for part in parts if part is not None]
+    known = []
+    for argument in node.args:
+        part = scaling(argument)
+        if part is None:
+            return None
+        known.append(part)
     return _unary(node.op, node.args[0], known[0]) if len(known) == 1 else _binary(node.op, *known)
 
 
@@ -188,18 +197,26 @@ def holds_by_channel(term: Node) -> bool:
     return by_channel(term) == STILL
 
 
-@lru_cache(1 << 16)
 def by_channel(node: Node) -> ByChannel | None:
     """How rescaling channels changes a value; None where it changes it in another way."""
+    if "by channel" not in node.notes:
+        node.notes["by channel"] = _by_channel(node)
+    found: ByChannel | None = node.notes["by channel"]
+    return found
+
+
+def _by_channel(node: Node) -> ByChannel | None:
     if node.op == "input":
         power = INPUTS[node.text][0]
         return None if node.text in _MANY_CHANNELS else ByChannel(power, power % 2 == 1)
     if node.op == "zero":
         return STILL
-    parts = [by_channel(argument) for argument in node.args]
-    if any(part is None for part in parts):
-        return None
-    known: list[ByChannel] = [part for part in parts if part is not None]
+    known = []
+    for argument in node.args:
+        part = by_channel(argument)
+        if part is None:
+            return None
+        known.append(part)
     if all(part == STILL for part in known):
         return STILL
     return _unary_by_channel(node, known[0]) if len(known) == 1 else _binary_by_channel(node, *known)
