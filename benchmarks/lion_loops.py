@@ -61,8 +61,11 @@ def torch_step(program: Program) -> Callable[..., tuple[torch.Tensor, torch.Tens
     return step
 
 
-def autograd_loop(population: list[Program], steps: int, found: list[np.ndarray]) -> Callable[[], int]:
-    """(a): `found` gets the weights in which each network ends."""
+def autograd_loop(
+    population: list[Program], steps: int, found: list[np.ndarray], accumulate: bool
+) -> Callable[[], int]:
+    """(a): `found` gets the weights in which each network ends. `accumulate`: `backward()` adds to gradients that lie
+    in one vector, which is cleared each step; else `autograd.grad`, whose four results are put together."""
     batches, start = gathered(steps), torch.from_numpy(digits.DigitsMLP().initial(1))
     optimizers = [torch_step(program) for program in population]
     functional = torch.nn.functional
@@ -70,16 +73,22 @@ def autograd_loop(population: list[Program], steps: int, found: list[np.ndarray]
     def run() -> int:
         found.clear()
         for optimizer in optimizers:
-            flat = start.clone()
+            flat, gradient = start.clone(), torch.zeros_like(start)
             leaves = [view.detach().requires_grad_() for view in tensors(flat)]
+            if accumulate:
+                for leaf, view in zip(leaves, tensors(gradient), strict=True):
+                    leaf.grad = view
             first, bias, second, last = leaves
             v1 = v2 = torch.zeros_like(flat)
             for images, labels in batches:
                 logits = torch.addmm(last, torch.addmm(bias, images, first).relu_(), second)
                 loss = functional.nll_loss(torch.log_softmax(logits, 1), labels)
-                gradients = torch.autograd.grad(loss, leaves)
+                if accumulate:
+                    gradient.zero_()
+                    loss.backward()
+                else:
+                    gradient = torch.cat([part.view(-1) for part in torch.autograd.grad(loss, leaves)])
                 with torch.no_grad():
-                    gradient = torch.cat([gradient.view(-1) for gradient in gradients])
                     v1, v2 = optimizer(flat, gradient, v1, v2)
             found.append(flat.numpy())
         return len(population) * steps

@@ -9,7 +9,8 @@ steps, on one thread of one core (the process pins itself, `--core`):
   checks for divergence and the judgement on the validation split at the end, which the loops are spared;
 - (a) torch loop: one network at a time, the program run statement by statement with torch operations on all weights at
   once; the four tensors are leaves that share one memory, and the batches are gathered once, before the clock starts.
-  With torch autograd, and beside it with a backward pass written by hand (into one flat gradient);
+  With torch autograd (`autograd.grad`, and `backward` into one flat gradient), and beside it with a backward pass
+  written by hand;
 - (b) `torch.optim.AdamW(foreach=True)`, one network at a time, batches gathered once; `fused=True` beside it.
 
 Programs are AdamW's with as many different constants as there are candidates; "mutants" are a dozen mutations away from
@@ -141,9 +142,10 @@ def triad(threads: int, repeats: int) -> float:
 
 
 def measure(repeats: int, steps: int, counts: tuple[int, ...]) -> dict[str, Any]:
-    alone, ends = adamw_population(ALONE), {"autograd": [], "by hand": []}
+    alone, ends = adamw_population(ALONE), {"grad": [], "backward": [], "by hand": []}
     runs: dict[str, Callable[[], int]] = {
-        "(a) torch loop, autograd": autograd_loop(alone, steps, ends["autograd"]),
+        "(a) torch loop, autograd.grad": autograd_loop(alone, steps, ends["grad"], False),
+        "(a) torch loop, backward()": autograd_loop(alone, steps, ends["backward"], True),
         "(a) torch loop, backward by hand": handwritten_loop(alone, steps, ends["by hand"]),
         "(b) torch.optim.AdamW(foreach=True)": adamw(ALONE, steps, foreach=True),
         "(b) torch.optim.AdamW(fused=True)": adamw(ALONE, steps, fused=True),

@@ -21,6 +21,7 @@ rounding, and `kernels.digest()` tells them apart.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -46,8 +47,13 @@ def mlp_segments(sizes: Sequence[int]) -> np.ndarray:
     Returns:
         (2 * (len(sizes) - 1) + 1,) int64; the last entry is the number of parameters P.
     """
+    return _segments(tuple(sizes)).copy()
+
+
+@functools.lru_cache(maxsize=64)
+def _segments(sizes: tuple[int, ...]) -> np.ndarray:
     if len(sizes) < 2 or any(int(size) != size or size < 1 for size in sizes):
-        raise KernelError(f"sizes must hold at least two positive widths, not {tuple(sizes)}")
+        raise KernelError(f"sizes must hold at least two positive widths, not {sizes}")
     lengths = [length for inputs, outputs in pairwise(sizes) for length in (inputs * outputs, outputs)]
     return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
 

@@ -193,3 +193,32 @@ def test_groups_that_follow_one_another_change_no_result(monkeypatch: pytest.Mon
     monkeypatch.setattr(training, "GROUP_BYTES", 3 * 16 * load("digits_mlp").segments[-1])
     for found, expected in zip(trained(*optimizers, curve_steps=(2, 6)), whole, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+class StepByStep:
+    """A task that does not say that it is a dense network."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dense_sizes":
+            raise AttributeError(name)
+        return getattr(self._task, name)
+
+
+@pytest.mark.parametrize("backend", [None, "numpy"])
+@pytest.mark.parametrize("name", ["digits_mlp", "fashion_mlp"])
+def test_dense_networks_take_many_steps_in_a_call_and_get_the_same(name: str, backend: str | None) -> None:
+    """Divergence and curves between the checks included."""
+    programs = [lowered(p) for p in (adamw(0.01), BREAKING, muon(0.01), DIVERGING, lion(0.003))]
+    task = load(name)
+    with one_thread():
+        at_once, stepwise = (
+            train(each, Programs(programs, backend), 5, Course(33, 16), curve_steps=(1, 7, 10, 28, 33))
+            for each in (task, StepByStep(task))
+        )
+    for found, expected in zip(at_once[:4], stepwise[:4], strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert getattr(task, "dense_sizes", None) == task.sizes, "the fast path was taken"
+    assert (at_once.diverged_at >= 0).tolist() == [False, True, False, True, False]
