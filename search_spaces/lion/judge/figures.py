@@ -60,7 +60,7 @@ def _curves(data: Mapping[str, Any]) -> Figure:
     rows = math.ceil(len(tasks) / columns)
     figure = make_subplots(
         rows=rows, cols=columns, subplot_titles=[task["title"] for task in tasks], horizontal_spacing=0.08,
-        vertical_spacing=0.12,
+        vertical_spacing=0.24 / rows,
     )  # fmt: skip
     for number, task in enumerate(tasks):
         place = {"row": number // columns + 1, "col": number % columns + 1}
@@ -72,8 +72,9 @@ def _curves(data: Mapping[str, Any]) -> Figure:
             )  # fmt: skip
         target = task["targets"][OFFICIAL]["loss"]
         if math.isfinite(target):
-            figure.add_hline(y=target, line={"color": "#b2182b", "width": 1}, **place)
-    figure.update_xaxes(title_text="step", row=rows)
+            figure.add_hline(y=target, line={"color": "#222222", "width": 1}, **place)
+    for number in range(max(0, len(tasks) - columns), len(tasks)):  # the lowest of each column
+        figure.update_xaxes(title_text="step", row=number // columns + 1, col=number % columns + 1)
     figure.update_yaxes(type="log")
     figure.update_yaxes(title_text="validation loss", col=1)
     figure.update_layout(
@@ -82,5 +83,5 @@ def _curves(data: Mapping[str, Any]) -> Figure:
     return Figure(
         "Training curves on the held-out tasks",
         figure.to_html(full_html=False, include_plotlyjs=False),
-        f"Medians over fresh seeds, each optimizer in its tuned setting; the red line is the {OFFICIAL} target.",
+        f"Medians over fresh seeds, each optimizer in its tuned setting; the thin dark line is the {OFFICIAL} target.",
     )
