@@ -134,9 +134,8 @@ def _peak_check() -> str:
         '        if group["peak_lr"] is not None and not group["peak_lr"] > 0.0:\n'
         "            raise ValueError(f\"peak_lr is {group['peak_lr']}: it must be positive\")\n"
         '        if group["peak_lr"] is not None and lr > group["peak_lr"]:\n'
-        "            warnings.warn(\n"
-        '                "lr is above peak_lr: the rule reads a fraction above 1, never searched", stacklevel=3\n'
-        "            )\n"
+        '            warnings.warn("lr is above peak_lr: the rule reads a fraction above 1, never searched", '
+        "stacklevel=3)\n"
     )
 
 
