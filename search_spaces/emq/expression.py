@@ -178,11 +178,16 @@ _FLAT = frozenset(
 )
 """Constant whatever goes in: the trap that the released genotype fell into."""
 _KEEPS_ZERO = frozenset({
-    "mean", "log", "abslog", "abs", "pow", "relu", "frobenius_norm", "sqrt", "revert", "times_bits", "over_bits",
-    "times_2^-bits", "sign", "mish", "swish", "leaky_relu",
+    "mean", "to_sum_scalar", "row_sum", "quantize", "quantize_error", "normalize", "min_max_normalize", "log", "abslog",
+    "abs", "pow", "relu", "frobenius_norm", "sqrt", "revert", "times_bits", "over_bits", "times_2^-bits", "sign",
+    "mish", "swish", "leaky_relu",
 })  # fmt: skip
-ZERO = Node("zero", (), SCALAR, False, True, "0")
-"""The constant 0."""
+
+
+@lru_cache(64)
+def zero(kind: str = SCALAR) -> Node:
+    """The constant 0: a number a layer, or a tensor full of it, whose size some operators see."""
+    return Node("zero", (), kind, False, True, "0" if kind == SCALAR else f"0 {kind}")
 
 
 @lru_cache(1 << 16)
@@ -196,8 +201,10 @@ def unary(op: str, a: Node) -> Node:
     if op == "l1_norm":
         return to_mean(unary("abs", a))
     scalar = a.kind == SCALAR
-    if (op, a.op) in _ZERO or (scalar and op in _ZERO_OF_SCALAR) or (a == ZERO and op in _KEEPS_ZERO):
-        return ZERO
+    if (op, a.op) in _ZERO or (scalar and op in _ZERO_OF_SCALAR):
+        return zero()
+    if a.op == "zero" and op in _KEEPS_ZERO:
+        return zero(_kind(op, a.kind))
     if scalar:
         if op in ("to_sum_scalar", "row_sum", "to_min_scalar", "to_max_scalar", "quantize"):
             return a  # one number is on its own grid
@@ -219,6 +226,10 @@ def unary(op: str, a: Node) -> Node:
         return unary(op, a.args[0])
     if (op, a.op) in (("times_bits", "over_bits"), ("over_bits", "times_bits")):
         return a.args[0]
+    if op == "to_sum_scalar" and a.op == "row_sum":
+        return unary(op, a.args[0])
+    if op == "row_sum" and a.op in _SCALING:
+        return unary(a.op, unary(op, a.args[0]))
     if op == "to_sum_scalar" and (pulled := _pulled(op, a)) is not None:
         return pulled
     bits = a.bits or op in ("times_bits", "over_bits", "times_2^-bits", "quantize", "quantize_error")
@@ -238,8 +249,10 @@ def to_mean(a: Node) -> Node:
     """The mean over a tensor, brought inside what is linear: sums of means share their parts with other proxies."""
     if a.kind == SCALAR:
         return a
-    if ("mean", a.op) in _ZERO:
-        return ZERO
+    if ("mean", a.op) in _ZERO or (a.op == "row_sum" and to_mean(a.args[0]) == zero()):
+        return zero()
+    if a.op == "zero":
+        return zero()
     pulled = _pulled("mean", a)
     if pulled is not None:
         return pulled
@@ -266,10 +279,8 @@ def binary(op: str, a: Node, b: Node) -> Node:
     """op(a, b), simplified; operands of two kinds are reduced to their means."""
     if a.kind != b.kind and SCALAR not in (a.kind, b.kind):
         return binary(op, to_mean(a), to_mean(b))
-    if ZERO in (a, b) and op in ("sum", "difference", "product", "matmul"):
-        if op in ("product", "matmul"):
-            return ZERO
-        return a if b == ZERO else b if op == "sum" else unary("revert", b)
+    if "zero" in (a.op, b.op) and (simple := _with_zero(op, a, b)) is not None:
+        return simple
     if op == "matmul" and SCALAR in (a.kind, b.kind):
         op = "product"
     if op in ("sum", "difference", "product") and "revert" in (a.op, b.op):
@@ -289,7 +300,7 @@ def binary(op: str, a: Node, b: Node) -> Node:
         if b.text < a.text:
             return unary("revert", binary("difference", b, a))
         if a == b:
-            return ZERO
+            return zero(a.kind)
     if op == "product" and a == b:
         return unary("pow", a)
     kind = SCALAR if op in COMPARING else a.kind if b.kind == SCALAR else b.kind
@@ -297,6 +308,16 @@ def binary(op: str, a: Node, b: Node) -> Node:
         kind += "/gram"
     positive = op in _POSITIVE or (op in ("sum", "product", "mean") and a.positive and b.positive)
     return Node(op, (a, b), kind, a.bits or b.bits, positive)
+
+
+def _with_zero(op: str, a: Node, b: Node) -> Node | None:
+    """op(a, b) where one of them is 0; None where nothing gets simpler."""
+    if op == "product" or (op == "matmul" and SCALAR in (a.kind, b.kind)):
+        return zero(b.kind if a.kind == SCALAR else a.kind)
+    other = a if b.op == "zero" else b
+    if op not in ("sum", "difference") or (other.kind == SCALAR and a.kind != b.kind):
+        return None  # a number plus a tensor of zeros is a tensor
+    return unary("revert", b) if op == "difference" and other is b else other
 
 
 # Mode "as-released": no rule but the order of sums and products.

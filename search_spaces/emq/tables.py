@@ -80,7 +80,7 @@ class _Programs:
         if node.op == "input":
             return self.samples.values[node.text]
         if node.op == "zero":
-            return np.zeros((1, len(self.samples.layers)))
+            return np.zeros((1, self._arithmetic.plan(node.kind).layout.total))
         memory = self._scalars if node.kind == SCALAR else self._tensors
         found = memory.get(node.text)
         if found is None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.emq.expression import Node, binary, expression, formula, leaf, nodes, size, to_mean, unary
+from search_spaces.emq.expression import Node, binary, expression, formula, leaf, nodes, size, to_mean, unary, zero
 from search_spaces.emq.known import KNOWN
 from search_spaces.emq.language import Genome
 from search_spaces.emq.operators import INPUTS
+from search_spaces.emq.samples import Samples
 from search_spaces.emq.scoring import raw_scores
 from search_spaces.emq.tables import Tables
 from search_spaces.emq.text import one_line
@@ -19,6 +22,20 @@ from tests.search_spaces.emq import naive, tiny
 
 DRAWN = [Variation("corrected", wide, ("linear", "tree", "graph"), 0.3) for wide in ("base", "wide")]
 PLACES = np.searchsorted(tiny.CHOICES, tiny.configurations(30))
+SAMPLES = tiny.gathered().samples
+
+
+def shaken() -> Samples:
+    """The same inputs, but the bits, moved by 1e-11 of themselves."""
+    rng = np.random.default_rng(4)
+    values = {
+        word: value if word == "bits" else value * (1.0 + 1e-11 * rng.standard_normal(value.shape))
+        for word, value in SAMPLES.values.items()
+    }
+    return replace(SAMPLES, values=values)
+
+
+SHAKEN = shaken()
 
 
 def drawn(seed: int) -> Genome:
@@ -34,24 +51,28 @@ def spread(x: np.ndarray) -> float:
     return float(x.max() - x.min())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(st.integers(0, 10**9))
 def test_the_simplified_expression_ranks_as_the_genome_read_literally(seed: int) -> None:
     genome = drawn(seed)
-    expected = naive.scores(genome, tiny.gathered().samples, PLACES)
+    expected, moved = (naive.scores(genome, samples, PLACES) for samples in (SAMPLES, SHAKEN))
     found = expression(genome)
+    # what a change of the inputs by 1e-11 does to a score, rounding may do too: z-scores of equal numbers,
+    # logarithms of sums that cancel
+    with np.errstate(invalid="ignore"):
+        slack = 30.0 * float(np.abs((moved - moved[0]) - (expected - expected[0])).max())
+    if not (np.isfinite(expected).all() and np.isfinite(moved).all()):
+        return  # a part that ranks do not see was dropped, and with it, it may be, what overflowed
     if found.term is None:
-        if np.isfinite(expected).all():
-            size_of = np.abs(expected).max() + 1e-300
-            assert spread(expected) <= 1e-6 * size_of or spread(expected) < 1e-9, "it depends on the bits"
+        assert spread(expected) <= slack + 1e-9 * np.abs(expected).max() + 1e-12, "it depends on the bits"
         return
     raw = raw_scores(Tables(tiny.gathered()).table(found)[None], PLACES, [found.aggregation])[0]
     if found.aggregation == "mean":
         raw = raw / len(tiny.LAYERS)
-    if not np.isfinite(raw).all() or not np.isfinite(expected).all():
-        return  # a part that ranks do not see was dropped, and with it, it may be, what overflowed
-    # equal up to sign and a constant, within what the size of the numbers allows
-    tolerance = 1e-7 * spread(raw) + 1e-9 * max(np.abs(expected).max(), np.abs(raw).max())
+    if not np.isfinite(raw).all():
+        return
+    # equal up to sign and a constant
+    tolerance = slack + 1e-5 * spread(raw) + 1e-9 * max(np.abs(expected).max(), np.abs(raw).max())
     a, b = expected - expected[0], raw - raw[0]
     assert np.abs(a - b).max() <= tolerance or np.abs(a + b).max() <= tolerance, found.key
 
@@ -119,6 +140,18 @@ def test_a_z_score_undoes_a_factor() -> None:
 
 def test_equal_parts_cancel() -> None:
     assert expression(tree("weight_error", "weight_error", "difference")).rejected == "bit-independent"
+
+
+def test_a_tensor_of_zeros_is_not_the_number_zero() -> None:
+    """Its size shows: the log-softmax of r equal rows is -ln r, which times the bits is no constant."""
+    nothing = binary("product", leaf("activation"), to_mean(unary("normalize", leaf("activation"))))
+    assert nothing == zero("output")
+    assert unary("logsoftmax", nothing).kind == "output"
+    assert unary("logsoftmax", zero()) == zero()
+    assert binary("sum", leaf("bits"), nothing).kind == "output"
+    assert binary("sum", leaf("weight_error"), zero("weight")) == leaf("weight_error")
+    assert binary("difference", zero(), leaf("bits")) == unary("revert", leaf("bits"))
+    assert to_mean(unary("row_sum", unary("normalize", leaf("weight_error")))) == zero()
 
 
 def test_equality_is_of_text_and_survives_the_memory_of_the_builders() -> None:
