@@ -101,12 +101,12 @@ def term_of(expression: Expression) -> Term:
     names: dict[Node, str] = {}
     lines: list[str] = []
     for node in nodes(expression.term):
-        if node.op == "zero":
+        if node.op == "zero" and not _is_full(node):
             names[node] = "number(0.0)"
         elif node.op == "input":
             names[node] = "number(bits)" if node.text == "bits" else node.text
         else:
-            code = _code(node, names, expression.released)
+            code = _zeros(node.kind) if node.op == "zero" else _code(node, names, expression.released)
             names[node] = f"t{len(lines) + 1}"
             lines.append(f"{names[node]} = {code}")
     if lines:
@@ -115,7 +115,27 @@ def term_of(expression: Expression) -> Term:
         lines = [f"return {names[expression.term]}"]
     text = "\n".join(lines)
     words = {node.text for node in nodes(expression.term) if node.op == "input"} - {"bits"}
+    words |= {_EXAMPLES[node.kind.split("/")[0]] for node in nodes(expression.term) if _is_full(node)}
     return Term(tuple(lines), tuple(w for w in INPUTS if w in words), tuple(s for s in SIZES if s in text))
+
+
+_EXAMPLES: Mapping[str, str] = {"weight": "weight", "output": "activation", "input": "layer_input"}
+"""A word of each kind of tensor, where its shape alone matters."""
+
+
+def _is_full(node: Node) -> bool:
+    return node.op == "zero" and node.kind != SCALAR
+
+
+def _zeros(kind: str) -> str:
+    """A tensor of zeros in the sampled shape of this kind, as code."""
+    base, *derived = kind.split("/")
+    code = f"torch.zeros_like({_EXAMPLES[base]})"
+    for step in derived:
+        code = {"rows": "row_sum({x}, 1)", "gram": "products({x}, {x}, 1)", "pairs": "p_dist({x}, 1)"}[step].format(
+            x=code
+        )
+    return code
 
 
 def _code(node: Node, names: Mapping[Node, str], released: bool) -> str:

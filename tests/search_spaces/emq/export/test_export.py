@@ -18,7 +18,7 @@ from proxies import load_proxy
 from proxies.quantization import score
 from proxies.quantization.allocation import allocate
 from search_spaces.emq.export import export, source
-from search_spaces.emq.expression import expression
+from search_spaces.emq.expression import expression, nodes
 from search_spaces.emq.known import KNOWN, RELEASED
 from search_spaces.emq.language import Genome
 from search_spaces.emq.scoring import places_of, raw_scores
@@ -245,3 +245,15 @@ def test_what_was_rejected_is_not_exported(tmp_path):
     with pytest.raises(InvalidGenomeError, match="bit-independent"):
         export(flat, tmp_path / "flat.py", {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", ["no_op", "row_sum", "gram_matrix", "p_dist"])
+def test_zeros_keep_their_shape(shape, tmp_path):
+    unary = ("frobenius_norm", "logsoftmax", shape, "no_op")  # the second of one number is 0, and 0 times a tensor
+    for word in ("weight", "logit_gradient", "layer_input"):
+        genome = Genome(
+            "corrected", "tree", ("weight_quantized", word), unary, ("product",), ("logsoftmax", "times_bits"), "macs"
+        )
+        assert any(node.op == "zero" and node.kind != "scalar" for node in nodes(expression(genome).term))
+        [difference] = differences([genome], tmp_path / word, configurations()[:4]).values()
+        assert difference < 1
