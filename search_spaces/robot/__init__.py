@@ -1,0 +1,1 @@
+"""`robot`: training-free neural architecture search that is robust: metrics combined by Bayesian optimisation."""
