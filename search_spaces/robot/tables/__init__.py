@@ -1,4 +1,4 @@
-"""Tables of benchmarks: `Table`, and loaders for the CSV layout (`csv_layout.py`) and for NASLib's JSON (`naslib.py`)."""
+"""Tables of benchmarks: `Table`, and loaders of CSV (`csv_layout.py`) and of NASLib's JSON (`naslib.py`)."""
 
 from search_spaces.robot.tables.csv_layout import find, from_csv
 from search_spaces.robot.tables.errors import TableError

@@ -4,14 +4,14 @@ The layout, all files plain (.csv) or gzipped (.csv.gz), with a header line:
 
 - **Architectures**: one row an architecture. `idx`, its key (any text; optional where there is no file of metrics);
   `arch_str` (or `arch`, `net`), its encoding; and any number of columns that are known by their beginning: `val_*`
-  (`val12_*`, ...) accuracies on validation data (objectives), `test_*` on test data (reported, never searched on), `cost*`
-  seconds, `cls_*` ids of functional classes. Other columns are not read.
+  (`val12_*`, ...) accuracies on validation data (objectives), `test_*` on test data (reported, never searched on),
+  `cost*` seconds, `cls_*` ids of functional classes. Other columns are not read.
 - **Metrics**: `idx` (or `arch`), the key of the row above; `dataset` (or `task`) where the file holds several; every
   other column is a training-free metric, except `time_*`, `val_*` and `imputed`. An empty cell is no value, and so is
   -1e8, as NAS-Bench-Suite-Zero writes it. Architectures without a row of metrics are left out.
 
-Where there is no file of metrics, they stand in the file of architectures, every column that is none of the above; it may
-then have `dataset` or `task` too.
+Where there is no file of metrics, they stand in the file of architectures, every column that is none of the above; it
+may then have `dataset` or `task` too.
 
 In a folder, benchmark NAME is `NAME_archs.csv` with `NAME_metrics.csv` or, of several, `NAME_metrics_VARIANT.csv`; or
 `NAME.csv` or `NAME_full.csv` alone.
