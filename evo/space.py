@@ -12,7 +12,7 @@ The life of a candidate:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -361,6 +361,34 @@ class SearchSpace(Protocol[G]):
     def export(self, genome: G, path: Path, origin: Mapping[str, Any]) -> Path: ...
     def namespace(self) -> Mapping[str, str]: ...
     def report(self, genomes: Sequence[G], seeds: Sequence[int], prepared: Any) -> list[dict[str, Any]]: ...
+
+
+class Axis(NamedTuple):
+    """One coordinate of a box: its name, and the closed interval that it lies in."""
+
+    name: str
+    low: float
+    high: float
+
+
+@runtime_checkable
+class BoxSpace(Protocol[G]):
+    """What a space has beyond `SearchSpace` where (some of) its genomes are vectors of a box: strategy `bayesian`.
+
+    A vector ranks items of a pool and stands for the first of them (`robot`: weights of metrics rank architectures); a
+    genome may also be one such item itself. `canonical` of both is the identity of the item. All methods are pure.
+
+    box: the coordinates, in order. from_vector: the genome of a vector, (d,) floats inside the box. to_vector: its
+    inverse; None for a genome that is an item. greedy: the items that a vector ranks, as genomes, best first, one for
+    each canonical key. features: None, or the (d,) floats that a vector weighs of the item behind a genome: a vector's
+    score of that item is their inner product, so that only a vector's direction matters.
+    """
+
+    def box(self) -> Sequence[Axis]: ...
+    def from_vector(self, vector: Sequence[float]) -> G: ...
+    def to_vector(self, genome: G) -> tuple[float, ...] | None: ...
+    def greedy(self, genome: G) -> Iterator[G]: ...
+    def features(self, genome: G) -> tuple[float, ...] | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ STRATEGIES: Mapping[str, str] = {
     "truncation": "evo.strategies.truncation:TruncationGA",
     "nsga2": "evo.strategies.nsga2:NSGA2",
     "diversity": "evo.strategies.diversity:DiversityPrompting",
+    "bayesian": "evo.strategies.bayesian:BayesianOptimisation",
     "restart": "evo.strategies.restart:Restart",
 }
 """Name to "module:attr"; loaded when asked for, so that naming them imports nothing."""
