@@ -8,8 +8,9 @@ block) are none. A block's feature is its last output of its first layer's shape
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def features_of(network: nn.Module, images: Tensor, names: Sequence[str] | None 
     kept: list[tuple[int, Tensor]] = []
     handles = []
 
-    def hook_of(place: int):  # noqa: ANN202
+    def hook_of(place: int) -> Callable[[nn.Module, tuple, object], Tensor | None]:
         def hook(module: nn.Module, given: tuple, output: object) -> Tensor | None:
             if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != len(images):
                 return None
@@ -101,7 +102,8 @@ def features_of(network: nn.Module, images: Tensor, names: Sequence[str] | None 
                 if kept[-1][1].shape != output.shape:
                     return None
                 kept.pop()
-            feature = output if output.requires_grad or kept else output.detach().requires_grad_(True)
+            # where nothing flows back (a cell of zeros), the blocks after it still have a feature to come from
+            feature = output if output.requires_grad else output.detach().requires_grad_(True)
             kept.append((place, feature))
             return feature.clone()  # the next block may work in place
 
@@ -116,9 +118,8 @@ def features_of(network: nn.Module, images: Tensor, names: Sequence[str] | None 
         for handle in handles:
             handle.remove()
     features = [feature for _, feature in kept]
-    if features and isinstance(outputs, Tensor) and features[-1].ndim == 2 and features[-1].shape == outputs.shape:
-        if names is None:
-            features.pop()
+    if names is None and features and isinstance(outputs, Tensor) and features[-1].shape == outputs.shape:
+        features.pop()  # the logits
     if len(features) < 2:
         raise UnsupportedModelError(
             f"AZ-NAS's metrics compare blocks, and {len(features)} was found",
@@ -140,7 +141,7 @@ def az(features: Sequence[Tensor], generator: torch.Generator) -> AZ:
         scores.append(trainability(features[place - 1], features[place], generator))
     return AZ(
         expressivity=math.fsum(entropies),
-        progressivity=min(b - a for a, b in zip(entropies, entropies[1:], strict=False)),
+        progressivity=min(b - a for a, b in itertools.pairwise(entropies)),
         trainability=math.fsum(scores) / len(scores),
     )
 
@@ -153,10 +154,13 @@ def entropy(feature: Tensor) -> float:
     """
     rows = _rows(feature.detach())
     rows = rows - rows.mean(0)
-    values = torch.linalg.eigvalsh((rows.T @ rows).double() / len(rows)).clamp(min=0)
+    covariance = (rows.T @ rows).double() / len(rows)
+    if not bool(torch.isfinite(covariance).all()):
+        return math.nan
+    values = torch.linalg.eigvalsh(covariance).clamp(min=0)
     total = float(values.sum())
-    if not total > 0:
-        return 0.0 if total == 0 else math.nan
+    if total == 0:
+        return 0.0
     shares = values / total
     return float(-(shares * (shares + 1e-8).log()).sum())
 
@@ -188,8 +192,9 @@ def trainability(given: Tensor, feature: Tensor, generator: torch.Generator) -> 
     matrix = (rows_in.T @ rows_out).double() / len(rows_out)
     if matrix.shape[0] < matrix.shape[1]:
         matrix = matrix.T
-    largest = float(torch.linalg.eigvalsh(matrix.T @ matrix)[-1])
-    value = math.sqrt(largest) if largest > 0 else 0.0 if largest <= 0 else math.nan
+    if not bool(torch.isfinite(matrix).all()):
+        return math.nan
+    value = math.sqrt(max(0.0, float(torch.linalg.eigvalsh(matrix.T @ matrix)[-1])))
     return 2.0 - value - 1.0 / (value + 1e-6)
 
 
@@ -201,7 +206,7 @@ def _rows(feature: Tensor) -> Tensor:
 def _stacked(gradient: Tensor, sizes: Sequence[int]) -> Tensor:
     """Positions of a window as channels, so that (n, channels, *positions) has these sizes (pixel unshuffle).
 
-    Positions that no window of the whole stride covers are left out.
+    Where the stride is no whole number the positions are filled up with zeros.
     """
     if gradient.ndim <= 2 or tuple(gradient.shape[2:]) == tuple(sizes):
         return gradient
@@ -210,9 +215,9 @@ def _stacked(gradient: Tensor, sizes: Sequence[int]) -> Tensor:
         return gradient.flatten(1)
     if len(sizes) != len(positions) or any(p < s for p, s in zip(positions, sizes, strict=True)):
         return gradient
-    strides = [p // s for p, s in zip(positions, sizes, strict=True)]
-    for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
-        gradient = gradient.narrow(2 + axis, 0, size * stride)
+    strides = [-(-p // s) for p, s in zip(positions, sizes, strict=True)]
+    missing = [size * stride - p for size, stride, p in zip(sizes, strides, positions, strict=True)]
+    gradient = nn.functional.pad(gradient, [side for amount in reversed(missing) for side in (0, amount)])
     split = [part for size, stride in zip(sizes, strides, strict=True) for part in (size, stride)]
     cut = gradient.reshape(*gradient.shape[:2], *split)
     order = [0, 1, *range(3, cut.ndim, 2), *range(2, cut.ndim, 2)]
@@ -224,7 +229,7 @@ def az_nas(scores: Mapping[str, Sequence[float]]) -> np.ndarray:
 
     Args:
         scores: metric to its values over the pool, larger is better; the four of `AZ_METRICS`, or any. NaN ranks
-            below everything, ties have their mean rank.
+            lowest (with -inf), ties have their mean rank.
 
     Returns:
         (n,) float64, larger is better, at most 0.
@@ -235,6 +240,5 @@ def az_nas(scores: Mapping[str, Sequence[float]]) -> np.ndarray:
     columns = [np.asarray(values, np.float64) for values in scores.values()]
     if not columns or len({column.shape for column in columns}) != 1 or columns[0].ndim != 1 or not columns[0].size:
         raise ProxyError("the scores are no columns of one length", "give {metric: n values, one a network}")
-    # nan_to_num keeps infinities apart from the NaN, which go below them
     ranked = [rankdata(np.where(np.isnan(column), -np.inf, column)) for column in columns]
     return np.sum([np.log(ranks / len(ranks)) for ranks in ranked], axis=0)

@@ -22,7 +22,7 @@ def l2_norm(weights: Sequence[Tensor]) -> float:
 
 
 def snip(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
-    """Sum of |W dL/dW| over all weights: what the loss loses, to first order, with a mask on each (Lee et al., 2019)."""
+    """Sum of |W dL/dW| over all weights: |dL/dc| for a mask c = 1 on each (Lee et al., 2019)."""
     return math.fsum(float((w.detach() * g).abs().sum()) for w, g in zip(weights, gradients, strict=True))
 
 

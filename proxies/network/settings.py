@@ -22,8 +22,9 @@ class Settings:
         zico_parts: into how many parts of like size the batch is cut for zico; 2 or more.
         swap_samples: how many of the batch's first samples swap looks at, 2 to 20. With many samples all patterns
             differ and the metric is the number of ReLUs.
-        swap_mu: with `swap_sigma` the regularised swap: times exp(-((params - mu) / sigma_unit)^2 ...), see `swap`.
-        swap_sigma: both None for the plain one.
+        swap_mu: for the regularised swap, which is swap times exp(-(params - swap_mu)^2 / swap_sigma): the number of
+            parameters that is wanted.
+        swap_sigma: how sharply, in parameters squared. Both None: the plain one.
         zen_step: distance of the two images of zen.
         blocks: names of the modules whose outputs are AZ-NAS's features, in any order; None: found as az.py says.
     """
