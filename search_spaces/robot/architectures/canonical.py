@@ -1,7 +1,7 @@
 """Which cells compute the same function: four definitions, from the published count to the largest provable classes.
 
-A cell's function is written as a sum of terms: "x" is the cell's input, "3(a+b)" operation 3 of the sum of a and b. What
-the definitions make of the 15,625 cells of NAS-Bench-201 and the 4,096 of TransNAS-Bench-101's micro space:
+A cell's function is written as a sum of terms: "x" is the cell's input, "3(a+b)" operation 3 of the sum of a and b.
+What the definitions make of the 15,625 cells of NAS-Bench-201 and the 4,096 of TransNAS-Bench-101's micro space:
 
 | definition | contracts | cells of 201 | of 101 |
 |---|---|---|---|
@@ -10,9 +10,9 @@ the definitions make of the 15,625 cells of NAS-Bench-201 and the 4,096 of Trans
 | `strict` | zeros everywhere; sums are flattened | 4,930 | 871 |
 | `linear` | also knows that pooling is linear: pool(a+b) = pool(a)+pool(b) | 4,660 | 871 |
 
-`published` is the number of Dong and Yang (ICLR 2020, section 3) and merges too little; `strict` and `linear` are what a
-behavioural hash finds (`behaviour.py`). An operation on zero is zero: for a convolution with batch normalisation that is
-exact at initialisation, and up to a constant for each channel after training.
+`published` is the number of Dong and Yang (ICLR 2020, section 3) and merges too little; `strict` and `linear` are what
+a behavioural hash finds (`behaviour.py`). An operation on zero is zero: for a convolution with batch normalisation that
+is exact at initialisation, and up to a constant for each channel after training.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def classes(names: Sequence[str], definition: Definition = "strict") -> dict[str
 
 
 def _by_strings(operations: Sequence[str], zeros: bool) -> str:
-    # A sum under an identity stays one summand while its node is sorted, then its text merges with the others'. Which sums
-    # come out alike so depends on how terms are spelled: this spelling is the one of the published count.
+    # A sum under an identity stays one summand while its node is sorted, then its text merges with the others'. Which
+    # sums come out alike so depends on how terms are spelled: this spelling is the one of the published count.
     nodes = ["0"]
     for node in range(1, NODES):
         summands = []

@@ -1,8 +1,8 @@
 """Cells as live torch networks: NAS-Bench-201's macro skeleton, full size or reduced.
 
-Dong and Yang, "NAS-Bench-201" (ICLR 2020), section 2: a 3 x 3 stem, three stages of N cells with C, 2C and 4C channels, a
-residual block of stride 2 between stages, then batch normalisation, ReLU, global average and a linear layer. A cell has
-four nodes; a node is the sum of its incoming edges, each an operation on an earlier node.
+Dong and Yang, "NAS-Bench-201" (ICLR 2020), section 2: a 3 x 3 stem, three stages of N cells with C, 2C and 4C channels,
+a residual block of stride 2 between stages, then batch normalisation, ReLU, global average and a linear layer. A cell
+has four nodes; a node is the sum of its incoming edges, each an operation on an earlier node.
 
 Every edge but "none" is computed and has its parameters, also one that never reaches the output, as in the benchmark.
 """

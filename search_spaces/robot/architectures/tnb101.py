@@ -1,7 +1,7 @@
 """TransNAS-Bench-101's micro space: NAS-Bench-201's cells without pooling.
 
-Duan et al., "TransNAS-Bench-101" (CVPR 2021), section 3.1. Its string is "64-41414-A_BC_DEF", each letter the place of an
-edge's operation in `NAMES`; edges in the order of that string, which is also the order of NASLib's tuples of it.
+Duan et al., "TransNAS-Bench-101" (CVPR 2021), section 3.1. Its string is "64-41414-A_BC_DEF", each letter the place of
+an edge's operation in `NAMES`; edges in the order of that string, which is also the order of NASLib's tuples of it.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ CLASSES = 4_660
 def drawn(count: int, seed: int) -> tuple[Cell, ...]:
     """Cells of `count` classes drawn without replacement; fewer are the beginning of more.
 
-    Every class has the same chance, however many cells it has (the one of the dead cells too), and is represented by its
-    simplest: so no edge of it is without effect, and no time is spent on computing it.
+    Every class has the same chance, however many cells it has (the one of the dead cells too), and is represented by
+    its simplest: so no edge of it is without effect, and no time is spent on computing one.
 
     Raises:
         ConfigError: more than there are.

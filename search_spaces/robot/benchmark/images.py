@@ -1,7 +1,7 @@
-"""What the networks are trained and judged on: Fashion-MNIST in three parts that never overlap, by default at half size.
+"""What networks are trained and judged on: Fashion-MNIST in three parts that never overlap, by default at half size.
 
-Training, validation and test images are those that `search_spaces.data.fashion_mnist` deals to the splits of these names,
-all of its parts together: 37,800, 21,000 and 11,200 of the whole set, 5,400, 3,000 and 1,600 of the shipped subset.
+Training, validation and test images are those that `search_spaces.data.fashion_mnist` deals to the splits of these
+names, all of its parts together: 37,800, 21,000 and 11,200 of the whole set, 5,400, 3,000 and 1,600 of the shipped one.
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ class Settings:
             if getattr(self, name) < low:
                 raise ConfigError(f"settings.{name} is {getattr(self, name)}", f"give {low} or more")
         if self.long_cells > self.cells:
-            raise ConfigError(f"settings.long_cells is {self.long_cells}, of {self.cells} cells", "give as many or fewer")
+            raise ConfigError(
+                f"settings.long_cells is {self.long_cells}, of {self.cells} cells", "give as many or fewer"
+            )
         if self.long_epochs <= self.epochs:
             raise ConfigError(
                 f"settings.long_epochs is {self.long_epochs}, beside {self.epochs} of the short schedule", "give more"

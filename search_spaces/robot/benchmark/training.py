@@ -88,8 +88,8 @@ def train(
 ) -> Trained:
     """Train a network in place and judge it.
 
-    The same network, images, schedule, seed and number of torch threads give the same result; the global random state is
-    neither used nor changed.
+    The same network, images, schedule, seed and number of torch threads give the same result; the global random state
+    is neither used nor changed.
 
     Args:
         network: with its first weights; ends trained, in evaluation mode and channels-last.
@@ -151,7 +151,7 @@ def accuracy(network: nn.Module, pictures: Tensor, labels: Tensor) -> float:
 
 
 def distorted(pictures: Tensor, shift: int, mirror: bool, generator: torch.Generator) -> Tensor:
-    """Pictures (n, c, h, w), each moved by up to `shift` pixels, edges repeated, and mirrored with probability a half."""
+    """Pictures (n, c, h, w), each moved by up to `shift` pixels (edges repeated), mirrored with probability a half."""
     n, _, height, width = pictures.shape
     if mirror:
         mirrored = torch.rand(n, generator=generator) < 0.5
