@@ -40,7 +40,7 @@ class ReluPatterns(Observer):
         signs = on.to(torch.float32).mul_(2).sub_(1)
         # sums of +-1 are exact in float32 up to 2^24 units a layer
         self.gram += (signs @ signs.T).double().cpu()
-        weights = 2.0 ** torch.arange(self._columns, device=on.device)
+        weights = 2.0 ** torch.arange(self._columns, device=on.device, dtype=torch.float32)
         codes = weights @ on[: self._columns].to(torch.float32)
         self._seen[codes.long().cpu()] = True
         self.units += on.shape[1]

@@ -1,9 +1,9 @@
 """AZ-NAS (Lee & Ham, CVPR 2024): expressivity, progressivity and trainability of a network's blocks; the rank sum.
 
-Blocks are found thus, unless `Settings.blocks` names them: containers (Sequential, ModuleList) are opened, and a model
-that is one module alone; what is left are blocks, except that of plain layers a convolution or linear layer opens a
-block and the norms and activations after it belong to it; other plain layers (pooling, flattening, a norm after a
-block) are none. A block's feature is its last output of its first layer's shape; the logits are no feature.
+Blocks are found thus, unless `Settings.blocks` names them: containers (Sequential, ModuleList) are opened, and a module
+that is all there is but for plain layers; what is left are blocks, except that of plain layers a convolution or linear
+layer opens a block and the norms and activations after it belong to it; other plain layers (pooling, flattening, a norm
+after a block) are none. A block's feature is its last output of its first layer's shape; the logits are no feature.
 """
 
 from __future__ import annotations
@@ -54,8 +54,11 @@ def blocks_of(model: nn.Module, names: Sequence[str] | None = None) -> list[list
             raise ProxyError(f"no module is called {', '.join(unknown)}", "see model.named_modules()")
         return [[modules[name]] for name in names]
     flat = _opened(model)
-    while len(flat) == 1 and list(flat[0].children()):
-        flat = _opened(flat[0])
+    while True:
+        weighty = [module for module in flat if list(module.children()) or isinstance(module, _OPENING)]
+        if len(weighty) != 1 or not list(weighty[0].children()):
+            break
+        flat = _opened(weighty[0])
     blocks: list[list[nn.Module]] = []
     running = False
     for module in flat:

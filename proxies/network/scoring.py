@@ -14,7 +14,7 @@ from proxies.network import kernel as kernels
 from proxies.network.passes import Evidence, gather
 from proxies.network.registry import checked_names, needs_of
 from proxies.network.settings import Batch, Settings, checked_batch
-from proxies.network.working import RandomImages, check_placement
+from proxies.network.working import RandomImages, check_model
 from proxies.quantization.layers import isolated
 
 
@@ -88,9 +88,10 @@ def _score(
     random_images: RandomImages,
 ) -> dict[str, float]:
     images, labels = batch
-    check_placement(model, images)
+    check_model(model, images)
     with isolated(model, seed):
-        found = gather(model, images, labels, needs_of(names), settings, random_images, seed)
+        # a clone: labels made in inference mode cannot be kept for a backward pass
+        found = gather(model, images, labels.clone(), needs_of(names), settings, random_images, seed)
         values = {name: float(FORMULAS[name](found, batch, settings)) for name in names}
     return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
 

@@ -25,10 +25,8 @@ def copied(model: nn.Module) -> nn.Module:
     """A deep copy in training mode, dropout in evaluation mode, that asks for no gradient.
 
     Raises:
-        UnsupportedModelError: the model cannot be copied, or has lazy parameters.
+        UnsupportedModelError: the model cannot be copied.
     """
-    if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in model.parameters()):
-        raise UnsupportedModelError("the model has lazy parameters without values", "run it on a batch once")
     try:
         network = copy.deepcopy(model)
     except Exception as error:
@@ -91,7 +89,7 @@ def draw_weights(network: nn.Module, generator: torch.Generator, fan_in_scaled: 
                 weight = module.weight
                 if id(weight) not in drawn:
                     drawn.add(id(weight))
-                    values = torch.randn(weight.shape, generator=generator)
+                    values = torch.randn(weight.shape, generator=generator, dtype=torch.float32)
                     weight.copy_(values.mul_((2.0 / weight[0].numel()) ** 0.5) if fan_in_scaled else values)
                 if module.bias is not None:
                     module.bias.zero_()
@@ -123,7 +121,9 @@ class RandomImages:
         """Images (count, ...), count that of the batch by default; not to be changed in place."""
         count = len(self._like) if count is None else count
         if (purpose, count) not in self._kept:
-            drawn = torch.randn((count, *self._like.shape[1:]), generator=stream(self._seed, purpose))
+            drawn = torch.randn(
+                (count, *self._like.shape[1:]), generator=stream(self._seed, purpose), dtype=torch.float32
+            )
             self._kept[purpose, count] = drawn.to(self._like.device, self._like.dtype)
         return self._kept[purpose, count]
 
@@ -136,9 +136,16 @@ def reseed(seed: int, devices: Sequence[int] = ()) -> None:
             torch.cuda.manual_seed(seed)
 
 
-def check_placement(model: nn.Module, images: Tensor) -> None:
-    """Raise `ProxyError` unless the model's parameters and the images share device and type."""
+def check_model(model: nn.Module, images: Tensor) -> None:
+    """Whether the model's parameters have values and share device and type with the images.
+
+    Raises:
+        ProxyError: they do not.
+        UnsupportedModelError: the model has lazy parameters.
+    """
     for parameter in model.parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise UnsupportedModelError("the model has lazy parameters without values", "run it on a batch once")
         if parameter.is_floating_point() and (parameter.device, parameter.dtype) != (images.device, images.dtype):
             raise ProxyError(
                 f"the model is {parameter.dtype} on {parameter.device}, the images {images.dtype} on {images.device}",

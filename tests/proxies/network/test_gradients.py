@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -151,7 +152,7 @@ def test_synflow_of_linear_layers_is_the_sum_of_path_products(widths, seed):
     # R = 1' |W_k| ... |W_1| 1, and every layer's sum |W dR/dW| is R
     generator = torch.Generator().manual_seed(seed)
     sizes = [3, *widths, CLASSES]
-    layers = [nn.Linear(a, b, bias=False) for a, b in zip(sizes, sizes[1:], strict=False)]
+    layers = [nn.Linear(a, b, bias=False) for a, b in itertools.pairwise(sizes)]
     flow = torch.ones(3, dtype=torch.float64)
     for layer in layers:
         with torch.no_grad():

@@ -78,7 +78,8 @@ def test_a_sample_without_gradient_gives_nan():
     dead = nn.Sequential(nn.Flatten(), nn.Linear(6, CLASSES))
     nn.init.zeros_(dead[1].weight)
     found = score(dead, batch(4, (6,)), ["jacov", "epe_nas"])
-    assert math.isnan(found["jacov"]) and math.isnan(found["epe_nas"])
+    assert math.isnan(found["jacov"])
+    assert math.isnan(found["epe_nas"])
 
 
 def test_correlations_are_numpys_and_undefined_for_constant_rows():
@@ -86,4 +87,5 @@ def test_correlations_are_numpys_and_undefined_for_constant_rows():
     np.testing.assert_allclose(correlations(rows).numpy(), np.corrcoef(rows.numpy()), atol=1e-12)
     rows[1] = 0.1  # not exactly representable: its mean differs from it by rounding
     matrix = correlations(rows)
-    assert bool(matrix[1].isnan().all()) and bool(matrix[0, [0, 2, 3, 4]].isfinite().all())
+    assert bool(matrix[1].isnan().all())
+    assert bool(matrix[0, [0, 2, 3, 4]].isfinite().all())
