@@ -114,6 +114,8 @@ def qmc(history: History, rng: np.random.Generator) -> np.ndarray:
 SAMPLERS: Mapping[str, Sampler] = {
     "ucb": ucb, "gp": gp, "tpe": tpe, "cmaes": cmaes, "qmc": qmc, "random": uniform,
 }  # fmt: skip
+MODELS = ("ucb", "gp", "tpe", "cmaes")
+"""Those that learn from values; without any, vectors are drawn evenly."""
 
 
 def _seed(rng: np.random.Generator) -> int:

@@ -32,7 +32,7 @@ from evo.seeds import Streams
 from evo.space import BoxSpace, Breed, G, Json, Proposal, SearchSpace, Told
 from evo.strategies._linear import fit_weights
 from evo.strategies._options import check_at_least, check_choice
-from evo.strategies._vectors import SAMPLERS, History
+from evo.strategies._vectors import MODELS, SAMPLERS, History
 from evo.strategies.base import BaseStrategy, Fetch
 
 Preset = Literal["robust", "published"]
@@ -157,7 +157,9 @@ class BayesianOptimisation(BaseStrategy[G]):
             return Breed(self._box.from_vector(given[number]), (), "warm start")
         rng = streams(candidate_id, "vector")
         uniform = number < len(given) + (self.options.uniform_first or 0)
-        name = "random" if uniform else str(self.options.sampler)
+        name = str(self.options.sampler)
+        if uniform or (name in MODELS and not self._any_value()):
+            name = "random"
         drawn = SAMPLERS[name](self._history(number - len(given)), rng)
         return Breed(self._box.from_vector(tuple(drawn.tolist())), (), "uniform" if uniform else name)
 
@@ -207,9 +209,12 @@ class BayesianOptimisation(BaseStrategy[G]):
     def _has_value(self, told: Told) -> bool:
         return bool(told.values) and told.rung == self._last_rung and not isnan(told.values[0])
 
+    def _any_value(self) -> bool:
+        return any(self._has_value(told) and isfinite(told.values[0]) for told in self._told)
+
     def _chosen(self) -> tuple[tuple[float, ...] | None, tuple[int, ...]]:
         """The vector to exploit and the candidate it came from; None where no value was told."""
-        if not any(self._has_value(told) and isfinite(told.values[0]) for told in self._told):
+        if not self._any_value():
             return None, ()
         values = self._values()
         if self.options.choice == "regression":
