@@ -8,11 +8,12 @@ from evo.strategies import STRATEGIES, BaseStrategy, Strategy, build_strategy, s
 from evo.strategies.nsga2 import NSGA2
 from evo.strategies.regularized import RegularizedEvolution, RegularizedOptions
 from tests.evo.strategies.problems import Bits
+from tests.evo.strategies.ranked import Ranked
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_name_builds_a_strategy_with_its_defaults(name):
-    strategy = build_strategy(name, Bits())
+    strategy = build_strategy(name, Ranked() if name == "bayesian" else Bits())
     assert isinstance(strategy, Strategy)
     assert strategy.name == name
     assert strategy.options == strategy_options(name)
