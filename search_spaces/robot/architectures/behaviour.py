@@ -5,27 +5,29 @@ too. So weights belong to an operation, not to a place: every layer of one type,
 weights, wherever it stands in the network. What then gives the same outputs is the same expression in its operations,
 which is what `canonical.py` decides by algebra.
 
-Networks run in evaluation mode as they are at initialisation, where a batch normalisation is the identity (in training
-mode it would also forget the scale of its input, and x+x and x were one under a convolution), and in float64, so that
-sums of another order agree to about 1e-15 and other functions differ by far more than the 1e-6 that is compared.
+Three accidents of the initialisation would merge more than that, and are kept out. Networks run in evaluation mode,
+where a fresh batch normalisation is the identity (in training mode it forgets the scale of its input, and a convolution
+of x+x were one of x). ReLU modules are replaced by SiLU, which is also zero at zero: without biases a network of ReLUs is
+positively homogeneous, and 3(x+x) were 3(x)+3(x) (which merges 120 classes until the first step of training). All
+is float64, so that sums of another order agree to about 1e-15, where other functions differ by far more than 1e-6.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from search_spaces.robot.architectures.networks import CellNetwork, Skeleton, network
+from search_spaces.robot.architectures.networks import Skeleton, network
 
 DIGITS = 6
 """Decimal digits of the outputs, relative to the largest, that a hash looks at."""
 PROBE = Skeleton(channels=3, cells=1, stages=1, inputs=2, classes=8)
-"""A network around a cell that is just large enough: one cell, three channels."""
+"""A network around a cell that is just large enough: one cell of three channels."""
 
 
 class OpaquePool(nn.Module):
@@ -43,16 +45,18 @@ def behaviour(model: nn.Module, images: Tensor, *, seed: int = 0) -> Tensor:
     """What a network computes, once the same operations have the same weights.
 
     Args:
-        model: its parameters are replaced; it ends in float64 and evaluation mode.
+        model: its parameters and ReLUs are replaced; it ends in float64 and evaluation mode. (A ReLU that is called as
+            a function stays one: then 3(x+x) and 3(x)+3(x) are taken for the same.)
         images: (n, channels, height, width).
         seed: of the weights.
 
     Returns:
         Its outputs as one float64 vector.
     """
-    tie_weights(model.double().eval(), seed)
+    prepared(model, seed)
     with torch.no_grad():
-        return model(images.double()).flatten()
+        outputs: Tensor = model(images.double())
+        return outputs.flatten()
 
 
 def behavioural_hash(values: Tensor, digits: int = DIGITS) -> bytes:
@@ -80,13 +84,19 @@ def cell_behaviour(operations: Sequence[str], *, pooling_is_linear: bool = True,
     """
     model = network(operations, PROBE)
     if not pooling_is_linear:
-        _make_opaque(model)
+        replaced(model, nn.AvgPool2d, OpaquePool)
     return behaviour(model, probe_images(seed), seed=seed)
 
 
 def probe_images(seed: int, channels: int = PROBE.inputs, side: int = 5) -> Tensor:
     """(2, channels, side, side) float64, normally distributed."""
     return torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def prepared(model: nn.Module, seed: int) -> nn.Module:
+    """The model as `behaviour` runs it; in place."""
+    replaced(model, nn.ReLU, lambda relu: nn.SiLU())
+    return tie_weights(model.double().eval(), seed)
 
 
 def tie_weights(model: nn.Module, seed: int) -> nn.Module:
@@ -110,9 +120,9 @@ def _magnitude(scale: float) -> bytes:
     return f"{scale:.{DIGITS}e}".encode()
 
 
-def _make_opaque(model: CellNetwork) -> None:
+def replaced(model: nn.Module, kind: type[nn.Module], by: Callable[[nn.Module], nn.Module]) -> None:
+    """Replace the submodules of a type, in place."""
     for module in list(model.modules()):
-        if isinstance(module, nn.ModuleDict):
-            for name, operation in module.items():
-                if isinstance(operation, nn.AvgPool2d):
-                    module[name] = OpaquePool(operation)
+        for name, child in list(module.named_children()):
+            if isinstance(child, kind):
+                setattr(module, name, by(child))
