@@ -418,6 +418,15 @@ class BaseSpace(Generic[G]):
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options
 
+    @classmethod
+    def defaults_for(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`defaults` of a run with these options, as the user gave them: `defaults`, unless they depend on them."""
+        return cls.defaults
+
+    def locate(self, folder: Path) -> None:
+        """Told by the commands that read a stored run, before they describe, draw or export its genomes: where `prepare`
+        left its files. They may be gone."""
+
     def sample(self, rng: np.random.Generator) -> G:
         raise NotImplementedError(f"{type(self).__name__}.sample")
 

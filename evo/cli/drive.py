@@ -98,6 +98,9 @@ def conclude(result: RunResult, space: Any, quiet: bool, as_json: bool) -> int:
 
     exported: Path | None = None
     note = ""
+    locate = getattr(space, "locate", None)
+    if locate is not None:
+        locate(result.path.parent / ".prepared" / space.name)
     with RunReader(result.path) as reader:
         leaders = reader.leaders(1)
         if leaders and result.state == "finished":

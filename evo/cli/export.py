@@ -40,7 +40,7 @@ def command(
         raise UsageError(f"--refined and candidate {candidate} exclude each other", "leave one of them out")
     made = first_missing(output.parent) if output is not None else None
     with RunReader(resolve_run(run, runs_dir)) as reader:
-        space = space_of(reader.config())
+        space = space_of(reader.config(), reader.path)
         if refined:
             from evo.refining import export_result
 

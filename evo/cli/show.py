@@ -109,7 +109,7 @@ def run_argument(path: Path) -> str:
 def show_candidate(reader: RunReader, candidate: int, source_only: bool, full_lineage: bool, as_json: bool) -> None:
     from evo.cli.spaces_of import Describer
 
-    describer = Describer(reader.config(), reader.genome)
+    describer = Describer(reader.config(), reader.genome, reader.path)
     found = reader.candidate(candidate)
     source = describer.describe(found["genome"])
     if source_only:

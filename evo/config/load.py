@@ -59,12 +59,29 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     from evo.registry import load_space_class
 
     space_class = load_space_class(spec)
-    defaults = _plain(getattr(space_class, "defaults", {}))
+    defaults = _plain(_defaults_of(space_class, data, overrides))
     for path in all_paths(Config):
         if _get(defaults, path) is not None and path not in places and _get(data, path) is None:
             places[path] = f"defaults of space {spec}"
     merged = _merge(defaults, data)
     return _finish(_override(merged, overrides, places), places, name)
+
+
+def _defaults_of(space_class: type[Any], data: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
+    """The space's defaults, which may depend on its options; those are checked later."""
+    options = data.get("options")
+    given = dict(options) if isinstance(options, Mapping) else {}
+    for override in overrides:
+        key, _, text = override.partition("=")
+        section, _, name = key.strip().partition(".")
+        if section == "options" and name and "." not in name:
+            try:
+                given[name] = parse_value(text)
+            except yaml.YAMLError:
+                continue  # said below, where it is applied
+    choose = getattr(space_class, "defaults_for", None)
+    found: Mapping[str, Any] = choose(given) if choose is not None else getattr(space_class, "defaults", {})
+    return found
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:

@@ -75,7 +75,7 @@ def content(run: RunReader) -> dict[str, Any]:
     counts, seconds = Counter(status.get("counts") or {}), Counter(status.get("seconds") or {})
     objective = objectives[0]["name"] if objectives else "value"
     maximise = bool(objectives) and objectives[0]["direction"] == "maximise"
-    describer = Describer(config, run.genome)
+    describer = Describer(config, run.genome, run.path)
     stored = run.leaders(LEADERS)
     sources = [describer.describe(run.genome(int(leader["id"]))) for leader in stored]
     summaries = told_apart(

@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 
 from evo.errors import ConfigError
-from search_spaces.robot.options import RobotOptions
+from search_spaces.robot.options import TABLES_SHIPPED, RobotOptions
 from search_spaces.robot.pool import Pool, pool_of
 from search_spaces.robot.tables import Table, TableError, load
 
@@ -55,29 +55,40 @@ def problem_of(options: RobotOptions) -> Problem:
     Raises:
         TableError: the table, its objective or a metric is not there.
     """
-    table = table_of(options)
+    return problem_from(table_of(options), options)[0]
+
+
+def problem_from(table: Table, options: RobotOptions) -> tuple[Problem, np.ndarray]:
+    """The problem of a table that is there, and (n,) the rows of the table that its items stand for; in a live run the
+    table has no accuracies.
+
+    Raises:
+        TableError: the objective or a metric is not in the table.
+    """
     objective = options.objective or next(iter(table.objectives), None)
-    if objective is None:
+    if objective is None and not options.live:
         raise TableError(f"table {table.name!r} has no validation accuracy", "add a column val_accuracy")
     log = "auto" if options.log == "auto" else () if options.log == "none" else _names(options.log)
     pool, rows = pool_of(table, options.metrics, options.scaling, log, options.identity)
-    accuracy = table.objective(objective)[rows]
+    accuracy = None if objective is None else table.objective(objective)[rows]
     for name in options.reported:
         if name not in table.reported:
             raise TableError(f"table {table.name!r} has no test accuracy {name!r}", ", ".join(table.reported))
     reported = {name: table.reported[name][rows] for name in options.reported or table.reported}
     digest = xxhash.xxh3_128()
-    for part in (pool.scaled, accuracy, "\n".join(pool.architectures).encode()):
+    names = "\n".join([*pool.architectures, *pool.metrics]).encode()
+    for part in (pool.scaled, b"" if accuracy is None else accuracy, names):
         digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
-    return Problem(
-        table.name, pool, objective, accuracy, seconds_of(table, objective, rows), reported,
+    problem = Problem(
+        table.name, pool, objective or "accuracy", accuracy, seconds_of(table, objective or "", rows), reported,
         tuple(table.keys[i] for i in rows) if table.keys else (), digest.hexdigest(),
     )  # fmt: skip
+    return problem, rows
 
 
 def table_of(options: RobotOptions) -> Table:
     """The table that the options name."""
-    folder = Path(options.tables) if options.tables is not None else SHIPPED
+    folder = SHIPPED if options.tables in (None, TABLES_SHIPPED) else Path(str(options.tables))
     benchmark = options.benchmark or _only(folder)
     return load(folder, benchmark, dataset=options.dataset, variant=options.variant)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evo.errors import InvalidGenomeError
-from evo.space import Axis, BaseSpace, Evaluator, Json, Objective, Rung, Variation
+from evo.errors import EvaluatorError, InvalidGenomeError
+from evo.space import Axis, BaseSpace, Evaluator, Figure, Json, Objective, Preparation, Rung, Variation
 from search_spaces.robot.options import RobotOptions
+from search_spaces.robot.stored import StoredPool, pool_path, read_pool
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from evo.run.reader import RunReader
+    from search_spaces.robot.live.recipe import Recipe
     from search_spaces.robot.neighbours import Neighbours
     from search_spaces.robot.problem import Problem
 
@@ -25,13 +30,16 @@ STEP = 0.3
 class Robot(BaseSpace[Genome]):
     """Architectures of a pool, found by weighting training-free metrics of them.
 
+    With a table, it is read; without one, networks are scored and trained (`live/`), and `prepare` makes the pool: before
+    it, weights stand for no architecture yet. An architecture may then be any of the space, not of the pool alone.
+
     After He et al., "Robustifying and Boosting Training-Free Neural Architecture Search" (RoBoT; ICLR 2024). Two
     genomes are the same where they stand for the same architecture, so that a repeat costs nothing; the number of
     queries is the run's `budget.evaluations`.
 
     Args:
         options: of the space.
-        problem: a pool that is there already; None: that of the table which the options name.
+        problem: a pool with accuracies that is there already; None: that of the options.
     """
 
     name = "robot"
@@ -40,38 +48,88 @@ class Robot(BaseSpace[Genome]):
     objectives = (Objective("accuracy", "maximise"),)
     rungs = (Rung("search"),)
     defaults: Mapping[str, Any] = {
-        "strategy": {"name": "bayesian", "options": {}},
+        "strategy": {"name": "bayesian", "options": {"batch": 2, "explore": 22}},
         "budget": {"evaluations": 20, "stall": 2000},
         "loop": {"chunk": 8, "lag": 8, "block": 1, "span": 8},
+        "executor": {"kind": "ray", "timeout_s": 3600},
+        "report": {"candidates": 1, "seeds": 3},
+    }
+    """Of a live run."""
+    table_defaults: Mapping[str, Any] = {
+        **defaults,
+        "strategy": {"name": "bayesian", "options": {}},
         "executor": {"kind": "inline"},
         "report": {"candidates": 1, "seeds": 1},
     }
+    """Of a run on a table, which costs nothing: neither processes nor batches are worth their while."""
 
     def __init__(self, options: RobotOptions | None = None, problem: Problem | None = None) -> None:
         super().__init__(options)
         self._problem = problem
+        self._given = problem is not None
+        self._live = self.options.live and problem is None
         self._neighbours: Neighbours | None = None
+        self._folder: Path | None = None
+        self._stored: StoredPool | None = None
+
+    @classmethod
+    def defaults_for(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those of a live run, or of one on a table."""
+        return cls.defaults if options.get("tables") is None else cls.table_defaults
 
     @property
     def problem(self) -> Problem:
-        """Read from the table when it is first asked for."""
+        """Read from the table when it is first asked for; in a live run made by `prepare`.
+
+        Raises:
+            EvaluatorError: a live run that was not prepared.
+        """
         if self._problem is None:
+            if self._live:
+                raise EvaluatorError("the pool of a live run is known once it is prepared", "call prepare first")
             from search_spaces.robot.problem import problem_of
 
             self._problem = problem_of(self.options)
         return self._problem
 
+    @property
+    def recipe(self) -> Recipe:
+        """How a live run builds, scores and trains networks."""
+        from search_spaces.robot.live.recipe import recipe_of
+
+        return recipe_of(self.options)
+
+    def locate(self, folder: Path) -> None:
+        """Where `prepare` left the pool, for commands that read a stored run: see `evo.space.BaseSpace.locate`."""
+        self._folder = folder
+
+    @property
+    def stored(self) -> StoredPool | None:
+        """The pool as `prepare` left it, read without numpy; None: it is not there, or nobody said where."""
+        if self._stored is None and self._folder is not None:
+            self._stored = read_pool(pool_path(self._folder, self.options))
+        return self._stored
+
     # Genomes.
 
     def sample(self, rng: np.random.Generator) -> Genome:
-        """An architecture of the table, uniform; or weights, uniform in the box, where the option `sample` says so."""
+        """An architecture of the table or pool, uniform; or weights, uniform in the box, where the option `sample` says
+        so."""
         if self.options.sample == "weights":
             return tuple(float(rng.uniform(axis.low, axis.high)) for axis in self.box())
-        known = tuple(self.problem.pool.row)
+        if self._live and self._problem is None:
+            from search_spaces.robot.live.drawing import drawn
+
+            known = drawn(self.recipe, self.options.pool, self.options.draw)
+        else:
+            known = tuple(self.problem.pool.row)
         return known[int(rng.integers(len(known)))]
 
     def mutate(self, genome: Genome, rng: np.random.Generator) -> Variation:
         """One operation of an architecture, or one weight."""
+        if isinstance(genome, str) and self._live:
+            space = self.recipe.space()
+            return Variation(space.encode(space.mutate(space.decode(genome), rng)), "operation")
         if isinstance(genome, str):
             if self._neighbours is None:
                 from search_spaces.robot.neighbours import Neighbours
@@ -100,7 +158,19 @@ class Robot(BaseSpace[Genome]):
     # Identity.
 
     def canonical(self, genome: Genome) -> bytes | None:
-        """The architecture that a genome stands for, of its functional class the first; None: it is not in the pool."""
+        """The architecture that a genome stands for, of its functional class the first; None: it is not in the pool.
+
+        In a live run: that architecture's own canonical form, None where it is none of the space; and of weights that
+        nothing is prepared for, the weights.
+        """
+        if self._live:
+            if self._problem is None and not isinstance(genome, str):
+                return b"weights" + struct.pack(f"<{len(genome)}d", *genome)
+            row = None if isinstance(genome, str) else self.row(genome)
+            if not isinstance(genome, str) and row is None:
+                return None
+            text = genome if isinstance(genome, str) else self.problem.pool.architectures[row or 0]
+            return self.recipe.canonical(text)
         row = self.row(genome)
         return None if row is None else self.problem.pool.architectures[row].encode()
 
@@ -114,6 +184,10 @@ class Robot(BaseSpace[Genome]):
         return pool.top(genome)
 
     def namespace(self) -> Mapping[str, str]:
+        if self._live:
+            from search_spaces.robot.live.problem import namespace
+
+            return namespace(self.options)
         from search_spaces.robot.evaluator import VERSION
 
         problem = self.problem
@@ -122,8 +196,12 @@ class Robot(BaseSpace[Genome]):
     # What strategy `bayesian` asks (`evo.space.BoxSpace`).
 
     def box(self) -> Sequence[Axis]:
-        """One axis a metric."""
+        """One axis a metric; in a live run, before it is prepared, one for each that is asked for."""
         low = -1.0 if self.options.weights == "signed" else 0.0
+        if self._live and self._problem is None:
+            from search_spaces.robot.live.names import checked_metrics
+
+            return tuple(Axis(name, low, 1.0) for name in checked_metrics(self.options))
         return tuple(Axis(name, low, 1.0) for name in self.problem.pool.metrics)
 
     def from_vector(self, vector: Sequence[float]) -> Genome:
@@ -146,33 +224,83 @@ class Robot(BaseSpace[Genome]):
 
     # Evaluation.
 
+    def prepare(self, preparation: Preparation) -> StoredPool | None:
+        """The pool; None where one was given. In a live run its networks are scored by the workers: a minute or so, and kept for the next run."""
+        if self._given:
+            return None
+        from search_spaces.robot.preparing import prepared
+
+        self._problem, self._stored = prepared(self.options, preparation)
+        return self._stored
+
     def evaluator(self, prepared: Any) -> Evaluator:
+        if self._live:
+            from search_spaces.robot.live.evaluator import LiveEvaluator
+
+            return LiveEvaluator(self.recipe, prepared)
         from search_spaces.robot.evaluator import TableEvaluator
 
         return TableEvaluator(self.problem)
 
     def report(self, genomes: Sequence[Genome], seeds: Sequence[int], prepared: Any) -> list[dict[str, Any]]:
-        """Test accuracy of the finalists, beside the pool's best and its median; see `report.py`."""
+        """Test accuracy of the finalists: read beside the pool's best and its median (`report.py`), or trained beside
+        random members of the pool (`live/report.py`)."""
+        if self._live:
+            from search_spaces.robot.live.report import rows as live_rows
+
+            return live_rows(self.recipe, prepared, [str(self.architecture(genome)) for genome in genomes], seeds)
         from search_spaces.robot.report import rows
 
         return rows(self, genomes)
 
     # For people.
 
+    def architecture(self, genome: Genome) -> str | None:
+        """The architecture that a genome stands for; None where that is not known here."""
+        if isinstance(genome, str):
+            return genome
+        if self._problem is None and self.stored is not None:
+            row = self.stored.top(genome)
+            return None if row is None else self.stored.architectures[row]
+        if self._problem is None and self._live:
+            return None
+        row = self.row(genome)
+        return None if row is None else self.problem.pool.architectures[row]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the weights, as far as they are known here."""
+        if self._problem is None and self.stored is not None:
+            return self.stored.metrics
+        return tuple(axis.name for axis in self.box())
+
     def describe(self, genome: Genome) -> str:
         """The weights, largest first, and the architecture that they stand for."""
         if isinstance(genome, str):
             return genome
-        names = self.problem.pool.metrics
+        names = self.metrics
         if len(names) != len(genome):
             return f"{len(genome)} weights, which do not fit the {len(names)} metrics of this pool"
         weights = sorted(zip(names, genome, strict=True), key=lambda pair: -abs(pair[1]))
-        lines = [f"{weight:+.3f} {name}" for name, weight in weights]
-        return "\n".join([*lines, f"first: {self.problem.pool.architectures[self.problem.pool.top(genome)]}"])
+        found = self.architecture(genome)
+        first = "first: not known before the pool is there" if found is None else f"first: {found}"
+        return "\n".join([*(f"{weight:+.3f} {name}" for name, weight in weights), first])
 
     def summary(self, genome: Genome) -> str:
+        found = self.architecture(genome)
         if isinstance(genome, str):
             return genome
-        row = self.row(genome)
         weights = " ".join(f"{weight:+.2f}" for weight in genome)
-        return weights if row is None else f"{self.problem.pool.architectures[row]} by {weights}"
+        return weights if found is None else f"{found} by {weights}"
+
+    def figures(self, run: RunReader) -> Iterable[Figure]:
+        """The found architecture, accuracy against queries, weights, metrics against accuracy, training curves."""
+        from search_spaces.robot.figures import figures
+
+        return figures(self, run)
+
+    def export(self, genome: Genome, path: Path, origin: Mapping[str, Any]) -> Path:
+        """A module that builds the architecture; of weights also one that scores as they do (`export/`)."""
+        from search_spaces.robot.export import export
+
+        return export(self, genome, path, origin)
