@@ -390,7 +390,7 @@ class Loop:
                 self.statistics.hit(c.rung)
             if self.settings.audit and c.reevaluate is None and self.audits(c.id):
                 self.pipeline.audit(c)
-        if c.status != "ok" and c.status != "invalid":
+        if c.status != "ok" and kind != c.status:  # what was invalid before any evaluation is counted as its kind
             counts[c.status] += 1
         if c.status == "ok" and c.reevaluate is None and c.rung == len(self._at_rung) - 1:
             values = self._assemble(c) if self._has_costs else c.result.values if c.result is not None else ()

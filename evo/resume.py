@@ -180,7 +180,7 @@ def _restore_told(loop: Loop) -> None:
         counter = counted_as(source, operator)
         if counter != "evaluated":
             counts[counter] += 1
-        if status not in ("ok", "invalid"):
+        if status not in ("ok", counter):
             counts[status] += 1
         if kind == 1:
             loop.lead_again(loop.fetch([id])[0])

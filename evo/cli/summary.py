@@ -128,9 +128,10 @@ def interval_words(interval: Interval | None, signed: bool = False) -> str:
 
 
 def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The held-out evaluation: means over seeds with 95 % t intervals, a table a metric; "" if there is none.
+    """The held-out evaluation, a table a metric; "" if there is none.
 
-    A star marks what differs from the first baseline, seed by seed, beyond its interval.
+    Means over seeds with 95 % t intervals, or what the space made itself (`words` of its rows); a star marks what
+    differs from the first baseline, paired, beyond its interval.
     """
     parts = []
     found = grids(rows)
@@ -143,9 +144,11 @@ def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
             parts.append(table((grid.metric, *grid.tasks[here]), lines))
     if not parts:
         return ""
-    note = "means over seeds [95 % t interval]"
-    if any(cell is not None and cell.differs for grid in found for _, cells in grid.lines for cell in cells):
-        note += f"; * differs from {next(grid.baseline for grid in found if grid.baseline)}, paired by seed"
+    note = "; ".join(dict.fromkeys(grid.interval_words for grid in found))
+    for grid in found:
+        if any(cell is not None and cell.differs for _, cells in grid.lines for cell in cells):
+            note += f"; * differs from {grid.baseline}, {grid.paired_words}"
+            break
     notes = [note, *few_words(found), *settings_words(found)]
     return "\n".join([*parts, *(f"  {line}" for line in notes)])
 

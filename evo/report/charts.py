@@ -167,11 +167,22 @@ def seconds_over_time(timeline: Sequence[tuple[float, Mapping[str, int], Mapping
     }
 
 
+def undominated(values: Sequence[tuple[float, float]], signs: Sequence[float]) -> list[tuple[float, float]]:
+    """The Pareto front of pairs, by the second value; a sign of -1 where larger is better."""
+    front: list[tuple[float, float]] = []
+    for first, second in sorted(set(values), key=lambda pair: (signs[1] * pair[1], signs[0] * pair[0])):
+        if not front or signs[0] * first < signs[0] * front[-1][0]:
+            front.append((first, second))
+    return front
+
+
 def pareto(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """Leaders in the plane of the first two objectives, where there are two."""
+    """Leaders in the plane of the first two objectives, where there are two; their front is joined."""
     points = [leader for leader in leaders if len(leader.get("values", [])) > 1]
     if len(objectives) < 2 or not points:
         return None
+    signs = [-1.0 if o["direction"] == "maximise" else 1.0 for o in objectives[:2]]
+    front = undominated([(float(p["values"][0]), float(p["values"][1])) for p in points], signs)
     data = [
         {
             "x": [finite(p["values"][1]) for p in points],
@@ -179,15 +190,26 @@ def pareto(leaders: Sequence[Mapping[str, Any]], objectives: Sequence[Mapping[st
             "type": "scatter",
             "mode": "markers",
             "marker": {"color": BLUE, "size": 8, "opacity": 0.8},
+            "name": "leaders",
             "text": [f"#{p['id']} {p.get('summary', '')[:80]}" for p in points],
             "hovertemplate": "%{text}<br>%{y:.5g}, %{x:.5g}<extra></extra>",
-        }
+        },
+        {
+            "x": [finite(x) for _, x in front],
+            "y": [finite(y) for y, _ in front],
+            "name": "Pareto front",
+            "type": "scatter",
+            "mode": "lines+markers",
+            "line": {"color": TEAL, "width": 1.5, "shape": "hv"},
+            "marker": {"color": TEAL, "size": 10},
+            "hoverinfo": "skip",
+        },
     ]
     return {
         "id": "pareto",
         "title": "Trade-off between objectives",
         "data": data,
-        "caption": "The leaderboard in the plane of the first two objectives.",
+        "caption": "The leaderboard by its first two objectives; joined: those that none surpasses in both.",
         "layout": layout(*(f"{o['name']}, to {o['direction']}" for o in (objectives[1], objectives[0]))),
     }
 

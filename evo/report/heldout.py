@@ -10,7 +10,8 @@ from evo.report.intervals import Interval, paired, student
 
 class HeldOut(NamedTuple):
     """One line. `candidate` is None for a baseline; `difference` is to the task's first baseline (None for itself);
-    `setting` says how it was set up, where that is said."""
+    `setting` says how it was set up, where that is said; `spread` and `paired` what its intervals and differences are
+    over, where the space made them itself ("bootstrap over rows", "over the same rows")."""
 
     task: str
     metric: str
@@ -20,6 +21,8 @@ class HeldOut(NamedTuple):
     baseline: str
     difference: Interval | None
     setting: str = ""
+    spread: str = ""
+    paired: str = ""
 
     @property
     def label(self) -> str:
@@ -46,6 +49,20 @@ class Grid(NamedTuple):
     baseline: str
     settings: Mapping[str, str] = {}
     fewest: int = 0
+    spread: str = ""
+    paired: str = ""
+
+    @property
+    def interval_words(self) -> str:
+        """What stands in the cells, as a caption says it."""
+        if self.spread:
+            return f"values with 95 % intervals: {self.spread}"
+        return "means over seeds with 95 % t intervals" if self.fewest > 1 else "one value each"
+
+    @property
+    def paired_words(self) -> str:
+        """How differences to the baseline are formed."""
+        return f"paired {self.paired or 'by seed'}"
 
 
 def grids(rows: Sequence[Mapping[str, Any]]) -> list[Grid]:
@@ -60,7 +77,10 @@ def grids(rows: Sequence[Mapping[str, Any]]) -> list[Grid]:
         lines = tuple((label, tuple(at.get((label, task)) for task in tasks)) for label in labels)
         baseline = next((cell.baseline for cell in members if cell.baseline), "")
         settings = {cell.label: cell.setting for cell in members if cell.setting}
-        found.append(Grid(metric, tasks, lines, baseline, settings, min(cell.interval.n for cell in members)))
+        spread = next((cell.spread for cell in members if cell.spread), "")
+        over = next((cell.paired for cell in members if cell.paired), "")
+        fewest = min(cell.interval.n for cell in members)
+        found.append(Grid(metric, tasks, lines, baseline, settings, fewest, spread, over))
     return found
 
 
@@ -85,5 +105,7 @@ def held_out(rows: Sequence[Mapping[str, Any]]) -> list[HeldOut]:
             name, candidate = str(row.get("name", "")), row.get("candidate")
             against = str(baseline["name"]) if baseline else ""
             setting = str(row.get("setting") or "")
-            found.append(HeldOut(task, metric, name, candidate, interval, against, difference, setting))
+            words = row.get("words") or {}
+            spread, over = str(words.get("spread", "")), str(words.get("paired", ""))
+            found.append(HeldOut(task, metric, name, candidate, interval, against, difference, setting, spread, over))
     return found

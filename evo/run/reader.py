@@ -355,7 +355,8 @@ class RunReader(ReadOnlyDatabase):
 
     def sources(self, bins: int = 100) -> list[tuple[int, dict[str, int]]]:
         """Where observations came from along the run: (first id, count by source) of `bins` equal spans of ids. What a
-        warm start proposes over and over counts as "copies"."""
+        warm start proposes over and over counts as "copies"; what its own evaluation showed to be known, as
+        "functional"."""
         n = self.proposals()
         if not n:
             return []
@@ -363,7 +364,8 @@ class RunReader(ReadOnlyDatabase):
         found: dict[int, dict[str, int]] = {}
         query = (
             f"SELECT i.id / {width}, CASE WHEN p.operator = 'seed' AND i.source IN ('structural', 'functional', 'twin')"
-            " THEN 'copies' ELSE i.source END, COUNT(*) FROM identities i JOIN proposals p USING (id)"
+            " THEN 'copies' WHEN l.function != i.function AND i.function = i.id THEN 'functional' ELSE i.source END,"
+            " COUNT(*) FROM identities i JOIN proposals p USING (id) LEFT JOIN late_identities l USING (id)"
             " GROUP BY 1, 2 ORDER BY 1"
         )
         for index, source, count in self.rows(query):

@@ -22,6 +22,8 @@ LEVEL = 0.95
 REGRESSION = "sqrt-bits regression"
 CEILING = "noise ceiling"
 FOLDS = 5
+WORDS = {"spread": "bootstrap over the table's rows", "paired": "over the same resampled rows"}
+"""What intervals and differences are, for captions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +176,7 @@ def _table(contest: Contest, chosen: str, finalists: int) -> list[dict[str, Any]
             index = row - first_finalist if row >= first_finalist else None
             entry: dict[str, Any] = {
                 "name": name, "task": contest.task, "metric": metric, "genome_index": index,
-                "values": [float(estimates[row])], "interval": interval(estimates[row], drawn[row], n),
+                "values": [float(estimates[row])], "interval": interval(estimates[row], drawn[row], n), "words": WORDS,
             }  # fmt: skip
             for key, rival in rivals.items():
                 gap = drawn[row] - drawn[at[rival]]

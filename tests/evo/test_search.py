@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from evo.errors import (
     StorageFullError,
 )
 from evo.run.lock import RunLock
+from evo.run.reader import RunReader
 from evo.run.store import RunStore
 from evo.search import Search, replay
 from tests.evo.engine import ELITES, make, parts, query, run, stop_after
@@ -326,6 +328,20 @@ def test_identity_found_by_the_evaluation_counts_functions_and_marks_hits(tmp_pa
     for genome, function, id in rows:
         assert first.setdefault(int(genome) % 60, id) == function
     assert len({leader["function"] for leader in result.leaders}) == len(result.leaders) == 50
+    with RunReader(result.path) as reader:
+        shown = Counter[str]()
+        for _, sources in reader.sources():
+            shown.update(sources)
+    assert shown["functional"] == result.status["counts"]["functional"]
+    assert shown["evaluated"] == 60
+
+
+def test_failures_are_counted_as_they_are_committed(tmp_path: Path) -> None:
+    result = run(tmp_path, "faults", **SETTINGS["faults"])
+    with RunReader(result.path) as reader:
+        failures = reader.failures()
+    assert failures["invalid"] > 5
+    assert failures == {kind: result.status["counts"][kind] for kind in failures}
 
 
 def test_a_run_with_late_identity_resumes_and_extends_to_the_same_journal(tmp_path: Path) -> None:

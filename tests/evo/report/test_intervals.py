@@ -134,3 +134,14 @@ def test_a_grid_knows_its_settings_and_how_few_seeds_there_are() -> None:
     assert "two seeds alone" in held_out_table(rows)
     assert "AdamW: lr 1" in held_out_table(rows)
     assert "warning" not in held_out_table(rows[:1])
+
+
+def test_a_space_says_what_its_own_intervals_are() -> None:
+    words = {"spread": "bootstrap over rows", "paired": "over the same rows"}
+    mine = {"task": "t", "metric": "m", "values": [0.5], "interval": [0.5, 0.4, 0.6, 90], "words": words}
+    [grid] = grids([{**mine, "name": "known"}, {**mine, "name": "found", "difference": [0.1, 0.05, 0.2, 90]}])
+    assert grid.interval_words == "values with 95 % intervals: bootstrap over rows"
+    assert grid.paired_words == "paired over the same rows"
+    [plain] = grids([{"task": "t", "metric": "m", "values": [0.5, 0.6, 0.7], "name": "known"}])
+    assert plain.interval_words == "means over seeds with 95 % t intervals"
+    assert plain.paired_words == "paired by seed"

@@ -240,3 +240,16 @@ def test_leaders_show_seeds_errors_and_what_was_not_evaluated_again(tmp_path: Pa
     shown = re.findall(r"<summary>(update = .*)</summary>", text)
     assert [line[-3:] for line in shown[:2]] == ["0.5", ".75"], "lines that are alike are cut before they differ"
     assert "copies of known programs" in text
+
+
+@pytest.mark.parametrize("directions", [("maximise", "minimise"), ("minimise", "minimise"), ("minimise", "maximise")])
+def test_the_front_holds_what_none_surpasses_in_both(directions: tuple[str, str]) -> None:
+    signs = [-1.0 if d == "maximise" else 1.0 for d in directions]
+    values = [(a, (7.0 * a) % 5.0) for a in range(12)] + [(3.0, 1.0), (3.0, 1.0)]
+
+    def surpassed(one: tuple[float, float]) -> bool:
+        keys = [(signs[0] * a, signs[1] * b) for a, b in values]
+        mine = (signs[0] * one[0], signs[1] * one[1])
+        return any(k[0] <= mine[0] and k[1] <= mine[1] and k != mine for k in keys)
+
+    assert sorted(charts.undominated(values, signs)) == sorted({v for v in values if not surpassed(v)})

@@ -1,0 +1,5 @@
+"""`python -m evo`: the same as the `evo` script."""
+
+from evo.cli.main import main
+
+main()
