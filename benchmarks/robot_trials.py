@@ -42,7 +42,9 @@ class Trial:
         return int(self.rows[int(np.argmax(self.values))])
 
 
-def search(space: Robot, strategy: str, options: Mapping[str, Any], queries: int, seed: int) -> Trial:
+def search(
+    space: Robot, strategy: str, options: Mapping[str, Any], queries: int, seed: int, limit: int | None = None
+) -> Trial:
     """Search until so many distinct architectures were queried, or nothing new comes.
 
     Args:
@@ -50,6 +52,7 @@ def search(space: Robot, strategy: str, options: Mapping[str, Any], queries: int
         strategy, options: as in a run's configuration.
         queries: distinct architectures.
         seed: of the run.
+        limit: proposals, repeats included, after which it is over in any case; None: none.
     """
     accuracy = space.problem.accuracy
     if accuracy is None:
@@ -58,7 +61,7 @@ def search(space: Robot, strategy: str, options: Mapping[str, Any], queries: int
     streams, first, last = Streams(seed), {}, 0
     values: list[float] = []
     explored = number = 0
-    while len(first) < queries and number - last < PATIENCE:
+    while len(first) < queries and number - last < PATIENCE and (limit is None or number < limit):
         for proposal in searcher.ask(number, 1, streams):
             assert isinstance(proposal, Breed)
             row = space.row(proposal.genome)

@@ -36,7 +36,7 @@ from evo.strategies._vectors import MODELS, SAMPLERS, History
 from evo.strategies.base import BaseStrategy, Fetch
 
 Preset = Literal["robust", "published"]
-WarmStart = Literal["none", "units", "units+sum"]
+WarmStart = Literal["none", "units", "sum", "units+sum"]
 Choice = Literal["observed", "regression"]
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -53,8 +53,8 @@ class BayesianOptions:
         preset: "robust" or "published" (see the module).
         sampler: of vectors: "ucb" (RoBoT's Gaussian process), Optuna's "gp" or "tpe", "cmaes", "qmc" (even spread), or
             "random" (both learn nothing).
-        warm_start: the first vectors: "none"; "units", each axis alone at its upper bound; "units+sum", all at their
-            upper bounds before.
+        warm_start: the first vectors: "none"; "units", each axis alone at its upper bound; "sum", all at their upper
+            bounds; or "units+sum", the latter first.
         uniform_first: uniform vectors after that, before the sampler.
         explore: vectors proposed in all, repeats included; null in a run: the search explores to its end.
         choice: what is exploited: "observed", the vector whose item had the best value (of equals the last), or
@@ -168,7 +168,8 @@ class BayesianOptimisation(BaseStrategy[G]):
             return []
         rest = np.clip(0.0, self._low, self._high)
         units = [tuple(np.where(np.arange(len(rest)) == i, self._high, rest).tolist()) for i in range(len(rest))]
-        return units if self.options.warm_start == "units" else [tuple(self._high.tolist()), *units]
+        both = {"units": units, "sum": [], "units+sum": units}[str(self.options.warm_start)]
+        return both if self.options.warm_start == "units" else [tuple(self._high.tolist()), *both]
 
     def _history(self, number: int) -> History:
         values = self._values()
