@@ -1,7 +1,6 @@
-"""What builders of benchmarks share: a journal that survives kills, worker processes, a lock, files written whole."""
+"""What builders of benchmarks share.
 
-from search_spaces.building.journal import LineJournal
-from search_spaces.building.session import locked, one_thread, replace
-from search_spaces.building.workers import finished
-
-__all__ = ["LineJournal", "finished", "locked", "one_thread", "replace"]
+`journal.py` (results kept line by line, through any kill), `workers.py` (tasks in processes), `session.py` (one process
+a folder, one thread of torch), `files.py` (files written whole), `pictures.py` (images as networks take them),
+`errors.py`.
+"""

@@ -1,10 +1,9 @@
-"""A build's surroundings: one process a folder, one thread of torch, files that are written whole or not at all."""
+"""A build's surroundings: one process a folder, one thread of torch."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,14 +36,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file so that, whenever the machine stops, the old or the new content is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

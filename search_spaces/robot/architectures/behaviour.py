@@ -7,9 +7,9 @@ which is what `canonical.py` decides by algebra.
 
 Three accidents of the initialisation would merge more than that, and are kept out. Networks run in evaluation mode,
 where a fresh batch normalisation is the identity (in training mode it forgets the scale of its input, and a convolution
-of x+x were one of x). ReLU modules are replaced by SiLU, which is also zero at zero: without biases a network of ReLUs is
-positively homogeneous, and 3(x+x) were 3(x)+3(x) (which merges 120 classes until the first step of training). All
-is float64, so that sums of another order agree to about 1e-15, where other functions differ by far more than 1e-6.
+of x+x were one of x). ReLU modules are replaced by SiLU, which is zero at zero, too: without biases a network of ReLUs
+is positively homogeneous, and 3(x+x) were 3(x)+3(x): 120 classes fewer, until the first step of training. And all is
+float64, so that sums of another order agree to about 1e-15, where other functions differ by far more than 1e-6.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evo.space import Judgement
-from search_spaces.building import locked, one_thread
+from search_spaces.building.session import locked, one_thread
 from search_spaces.robot.architectures.nb201 import CODE
 from search_spaces.robot.architectures.networks import REDUCED
 from search_spaces.robot.benchmark.cells import drawn
@@ -55,11 +55,12 @@ def build(settings: Mapping[str, Any], folder: Path, progress: Progress) -> Judg
         journal = folder / "work" / "trainings.jsonl"
         trainings = trained(planned(cells, chosen), data, journal, chosen.workers, progress)
         measurements = measured(names, chosen.batches, data, folder / "work", chosen.workers, progress)
-        epochs = [chosen.epochs, chosen.long_epochs]
+        told = {name: value for name, value in asdict(chosen).items() if name != "workers"}
+        recipe = {**asdict(RECIPE), "epochs": [chosen.epochs, chosen.long_epochs]}
         origin = {
-            "benchmark": NAME, "version": VERSION, "settings": asdict(chosen), "source": pictures.source,
-            "data": pictures.digest, "skeleton": asdict(REDUCED), "side": SIDE, "recipe": {**asdict(RECIPE), "epochs": epochs},
-            "metrics_batch": BATCH, "backends": backends(journal, pictures),
+            "benchmark": NAME, "version": VERSION, "settings": told, "source": pictures.source, "data": pictures.digest,
+            "skeleton": asdict(REDUCED), "side": SIDE, "recipe": recipe, "metrics_batch": BATCH,
+            "backends": backends(journal, pictures),
         }  # fmt: skip
         write(folder, names, chosen, trainings, measurements, origin)
     return summarised(folder)

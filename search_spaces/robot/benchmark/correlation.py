@@ -58,7 +58,9 @@ def ceiling(accuracies: np.ndarray) -> Interval:
 
 def of_the_mean(single: float, seeds: int) -> float:
     """The correlation of the mean of `seeds` trainings with the mean of as many others, of that between single ones:
-    Spearman and Brown's formula."""
+    Spearman and Brown's formula; NaN where trainings do not agree at all."""
+    if not single > 0:
+        return float("nan")
     return seeds * single / (1 + (seeds - 1) * single)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from proxies.network import METRICS
-from search_spaces.building import replace
+from search_spaces.building.files import replace
 from search_spaces.robot.architectures.canonical import DEFINITIONS, canonical_form
 from search_spaces.robot.architectures.nb201 import CODE
 from search_spaces.robot.architectures.networks import REDUCED, network

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from evo.errors import ConfigError
+from search_spaces.building.pictures import normalised
 from search_spaces.data.fashion_mnist import CELLS, CLASSES, FashionMNIST, fashion_mnist
 
-MEAN, DEVIATION = 0.2860, 0.3530
-"""Of the training images' pixels, in [0, 1]."""
 CLASS_COUNT = len(CLASSES)
 _SIDE = 28
 
@@ -75,11 +74,6 @@ def images(
         parts[f"{split}_labels"] = torch.from_numpy(data.labels[rows].astype(np.int64))
     counts = " ".join(f"{len(parts[split]):,} {split}," for split in ("train", "validation", "test"))
     return Images(**parts, source=f"Fashion-MNIST: {counts} {side} x {side}", digest=data.digest)
-
-
-def normalised(pixels: np.ndarray) -> Tensor:
-    """(n, 1, height, width) float32 of pixels (n, height, width) uint8."""
-    return (torch.from_numpy(pixels.astype(np.float32)).div_(255).sub_(MEAN).div_(DEVIATION))[:, None]
 
 
 def averaged(pictures: Tensor, side: int) -> Tensor:

@@ -19,7 +19,8 @@ import torch
 
 from evo.codebase import files_below
 from proxies.network import METRICS, score
-from search_spaces.building import LineJournal, finished
+from search_spaces.building.journal import LineJournal
+from search_spaces.building.workers import finished
 from search_spaces.robot.architectures.nb201 import CODE
 from search_spaces.robot.architectures.networks import REDUCED, network
 from search_spaces.robot.benchmark.images import Images

@@ -76,7 +76,7 @@ def schedule_figures(benchmark: Benchmark) -> dict[str, Any]:
             # pooled over cells: the standard deviation of one training's accuracy
             "deviation": float(np.sqrt(values[:, cells].var(0, ddof=1).mean())) if len(values) > 1 else None,
             "between_seeds": _plain(limit),
-            "ceiling_of_the_mean": of_the_mean(limit.estimate, len(values)),
+            "ceiling_of_the_mean": _plain([of_the_mean(limit.estimate, len(values))])[0],
             "validation_test": _plain(correlations({"": means}, benchmark.accuracies[f"test{count}"].mean(0))[""]),
             "seconds": float(np.nanmean(benchmark.seconds[count])),
         }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces.building.pictures import distorted
 from search_spaces.robot.benchmark.images import Images
 
 _EVALUATED = 500
@@ -148,18 +149,3 @@ def accuracy(network: nn.Module, pictures: Tensor, labels: Tensor) -> float:
             batch = pictures[start : start + _EVALUATED].contiguous(memory_format=torch.channels_last)
             right += int((network(batch).argmax(1) == labels[start : start + _EVALUATED]).sum())
     return right / len(labels)
-
-
-def distorted(pictures: Tensor, shift: int, mirror: bool, generator: torch.Generator) -> Tensor:
-    """Pictures (n, c, h, w), each moved by up to `shift` pixels (edges repeated), mirrored with probability a half."""
-    n, _, height, width = pictures.shape
-    if mirror:
-        mirrored = torch.rand(n, generator=generator) < 0.5
-        pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
-    if not shift:
-        return pictures
-    padded = functional.pad(pictures, (shift,) * 4, mode="replicate")
-    moves = torch.randint(2 * shift + 1, (2, n), generator=generator)
-    rows = moves[0][:, None] + torch.arange(height)
-    columns = moves[1][:, None] + torch.arange(width)
-    return padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evo.codebase import numeric_backend
-from search_spaces.building import LineJournal, finished
+from search_spaces.building.journal import LineJournal
+from search_spaces.building.workers import finished
 from search_spaces.robot.architectures.cells import Cell
 from search_spaces.robot.architectures.nb201 import CODE
 from search_spaces.robot.architectures.networks import REDUCED, network
