@@ -13,7 +13,7 @@ from proxies.network.watching import Call, Watching
 
 def grad_norm(gradients: Sequence[Tensor]) -> float:
     """Sum over layers of ||dL/dW||_2."""
-    return math.fsum(float(gradient.norm()) for gradient in gradients)
+    return math.fsum(torch.stack([gradient.norm() for gradient in gradients]).tolist())
 
 
 def l2_norm(weights: Sequence[Tensor]) -> float:
@@ -66,14 +66,12 @@ def zico(parts: Sequence[Sequence[Tensor]]) -> float:
     Args:
         parts: for each part of the batch the gradients of all layers.
     """
-    total = 0.0
-    for layer in zip(*parts, strict=True):
-        stacked = torch.stack([gradient.double() for gradient in layer])
-        deviation = stacked.std(0, correction=0)
-        moving = deviation > 0
-        if bool(moving.any()):
-            total += math.log(float((stacked.abs().mean(0)[moving] / deviation[moving]).sum()))
-    return total
+    stacked = torch.stack([torch.cat([gradient.flatten() for gradient in part]) for part in parts]).double()
+    deviation = stacked.std(0, correction=0)
+    # a layer without deviation anywhere keeps a sum of 0; every other ratio is 1 at least
+    ratios = torch.where(deviation > 0, stacked.abs().mean(0) / deviation, torch.zeros_like(deviation))
+    sums = [float(layer.sum()) for layer in ratios.split([gradient.numel() for gradient in parts[0]])]
+    return math.fsum(math.log(value) if value != 0 else 0.0 for value in sums)
 
 
 def synflow(network: nn.Module, weights: Sequence[nn.Parameter], sample: Tensor) -> float:

@@ -142,22 +142,26 @@ def _per_sample(call: LayerCall, gradient: Tensor, part: slice) -> Tensor:
     if plain and weight[0, 0].numel() == 1:
         return (gradient[:, part].flatten(2) @ given.flatten(2).transpose(1, 2)).flatten(1)
 
-    def one(x: Tensor, back: Tensor) -> Tensor:
-        if isinstance(settings.get("padding", 0), str):
-            function = torch.conv2d
-            keys = {key: settings[key] for key in ("stride", "padding", "dilation", "groups") if key in settings}
-            return torch.func.vjp(lambda w: function(x[None], w, **keys), weight)[1](back[None])[0]
-        stride, padding, dilation = (
-            _spread(settings.get(key, default), dimensions)
-            for key, default in (("stride", 1), ("padding", 0), ("dilation", 1))
-        )
-        return torch.ops.aten.convolution_backward(
-            back[None], x[None], weight, None, stride, padding, dilation, False, [0] * dimensions,
-            settings.get("groups", 1), (False, True, False),
-        )[1]  # fmt: skip
+    if isinstance(settings.get("padding", 0), str):
+        keys = {key: settings[key] for key in ("stride", "padding", "dilation", "groups") if key in settings}
+        function = (torch.conv1d, torch.conv2d, torch.conv3d)[dimensions - 1]
 
-    # one grouped convolution for all samples: a tenth of the time of unfolding (64 x 16 channels x 16 x 16)
-    return torch.func.vmap(one)(given, gradient[:, part]).flatten(1)
+        def one(x: Tensor, back: Tensor) -> Tensor:
+            return torch.func.vjp(lambda w: function(x[None], w, **keys), weight)[1](back[None])[0]
+
+        return torch.func.vmap(one)(given, gradient[:, part]).flatten(1)
+    # all samples in one convolution, a group each: what vmap makes of it, without its overhead; a tenth of the time of
+    # unfolding (64 x 16 channels x 16 x 16). The weights' values are not read.
+    samples, groups = len(given), settings.get("groups", 1)
+    back = gradient[:, part].reshape(1, -1, *gradient.shape[2:])
+    stride, padding, dilation = (
+        _spread(settings.get(key, default), dimensions)
+        for key, default in (("stride", 1), ("padding", 0), ("dilation", 1))
+    )
+    return torch.ops.aten.convolution_backward(
+        back, given.reshape(1, -1, *given.shape[2:]), weight.new_empty((samples * len(weight), *weight.shape[1:])),
+        None, stride, padding, dilation, False, [0] * dimensions, samples * groups, (False, True, False),
+    )[1].reshape(samples, -1)  # fmt: skip
 
 
 def _spread(value: int | Sequence[int], dimensions: int) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -27,8 +28,15 @@ def copied(model: nn.Module) -> nn.Module:
     Raises:
         UnsupportedModelError: the model cannot be copied.
     """
+    # a module has a dozen dictionaries, mostly empty; deepcopy would take longer over them than a forward pass takes
+    memo: dict[int, object] = {
+        id(value): type(value)()
+        for module in model.modules()
+        for value in vars(module).values()
+        if type(value) in (dict, OrderedDict) and not value
+    }
     try:
-        network = copy.deepcopy(model)
+        network: nn.Module = copy.deepcopy(model, memo)
     except Exception as error:
         raise UnsupportedModelError(
             f"the model cannot be copied: {type(error).__name__}: {error}",
