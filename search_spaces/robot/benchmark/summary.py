@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from evo.space import Judgement
 from search_spaces.robot.benchmark.correlation import Interval, ceiling, correlations, of_the_mean
@@ -86,45 +87,71 @@ def schedule_figures(benchmark: Benchmark) -> dict[str, Any]:
     return found
 
 
+def together(benchmark: Benchmark) -> dict[int, Interval]:
+    """Correlation of the mean rank over all metrics, by epochs."""
+    rows = [np.where(np.isnan(values), -np.inf, values) for values in benchmark.metrics.values()]
+    mean = np.mean([rankdata(row) for row in rows], axis=0)
+    return {
+        count: correlations({"": mean}, benchmark.accuracies[f"val{count}"].mean(0))[""] for count in benchmark.epochs
+    }
+
+
 def summarised(folder: Path) -> Judgement:
     """Figures of the benchmark in a folder."""
     benchmark = read(folder)
     schedules = schedule_figures(benchmark)
     metrics = metric_figures(benchmark)
-    lines = [f"{len(benchmark.architectures)} cells, {benchmark.origin['source']}  ({folder})"]
-    for name, f in schedules.items():
-        if not isinstance(f, dict):
-            lines.append(f"  Spearman of the short schedule with the long one: {_text(f)}")
-            continue
-        spread = " ".join(f"{value:.2f}" for value in f["quantiles"])
-        noise = "" if f["deviation"] is None else f"   one seed's deviation {f['deviation']:.2f}"
-        lines.append(
-            f"  {name:<9} {f['cells']:>4} cells x {f['seeds']} seeds, {f['seconds']:.1f} s each   validation {spread} "
-            f"% (least, 10 %, median, 90 %, most){noise}"
-        )
-        lines.append(f"            Spearman between seeds {_text(f['between_seeds'])}, validation to test "
-                     f"{_text(f['validation_test'])}")  # fmt: skip
+    data: dict[str, Any] = {
+        "folder": str(folder), "source": benchmark.origin["source"], "cells": len(benchmark.architectures),
+        "schedules": schedules, "metrics": {},
+    }  # fmt: skip
+    lines = [f"{data['cells']} cells, {data['source']}  ({folder})", *_schedule_lines(schedules)]
     if metrics:
-        lines.append(f"  {'metric':<16} " + " ".join(f"{f'{count} epochs':>23}" for count in benchmark.epochs)
-                     + "  one batch  between  undefined  seconds")  # fmt: skip
-    for figure in metrics:
-        by_schedule = " ".join(f"{_text(_plain(interval)):>23}" for interval in figure.mean.values())
-        lines.append(
-            f"  {figure.name:<16} {by_schedule}  {figure.single:>9.3f}  {figure.agreement:>7.3f}"
-            f"  {figure.undefined:>9}  {figure.seconds:>7.4f}"
-        )
-    data = {
-        "folder": str(folder), "source": benchmark.origin["source"], "schedules": schedules,
-        "metrics": {
+        mean = together(benchmark)
+        lines += ["", *_metric_lines(metrics, mean)]
+        data["metrics"] = {
             figure.name: {
                 "spearman": {str(count): _plain(interval) for count, interval in figure.mean.items()},
                 "one_batch": figure.single, "between_batches": _plain([figure.agreement])[0],
                 "undefined": figure.undefined, "seconds": figure.seconds,
             }
             for figure in metrics
-        },
-    }  # fmt: skip
+        }  # fmt: skip
+        data["mean_rank"] = {str(count): _plain(interval) for count, interval in mean.items()}
+        once = float(np.median(benchmark.metric_seconds["all"]))
+        alone = sum(figure.seconds for figure in metrics)
+        data["seconds"] = {"all at once": once, "one by one": alone}
+        lines.append(f"all metrics of a cell at once {once:.3f} s, one by one {alone:.3f} s: {alone / once:.1f} times")
     return Judgement("\n".join(lines), data)
+
+
+def _schedule_lines(schedules: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, f in schedules.items():
+        if not isinstance(f, dict):
+            lines.append(f"Spearman of the short schedule with the long one {_text(f)}")
+            continue
+        spread = " ".join(f"{value:.2f}" for value in f["quantiles"])
+        noise = "" if f["deviation"] is None else f"; one training's deviation {f['deviation']:.2f}"
+        lines += [
+            f"{name}: {f['cells']} cells x {f['seeds']} seeds, {f['seconds']:.1f} s each",
+            f"  validation {spread} % (least, 10 %, median, 90 %, most){noise}",
+            f"  Spearman between seeds {_text(f['between_seeds'])}, validation to test {_text(f['validation_test'])}",
+        ]
+    return lines
+
+
+def _metric_lines(metrics: list[MetricFigures], mean: dict[int, Interval]) -> list[str]:
+    epochs = "".join(f"{f'Spearman, {count} epochs':>25}" for count in mean)
+    lines = [f"{'metric':<16}{epochs}  one batch  between  undefined   seconds"]
+    for figure in metrics:
+        intervals = "".join(f"{_text(_plain(interval)):>25}" for interval in figure.mean.values())
+        lines.append(
+            f"{figure.name:<16}{intervals}  {figure.single:>9.3f}  {figure.agreement:>7.3f}"
+            f"  {figure.undefined:>9}  {figure.seconds:>8.4f}"
+        )
+    lines.append(f"{'mean rank':<16}" + "".join(f"{_text(_plain(interval)):>25}" for interval in mean.values()))
+    return lines
 
 
 def _plain(interval: Iterable[float]) -> list[float | None]:
@@ -132,5 +159,5 @@ def _plain(interval: Iterable[float]) -> list[float | None]:
 
 
 def _text(values: list[float | None]) -> str:
-    estimate, low, high = ("  nan" if value is None else f"{value:.3f}" for value in values)
+    estimate, low, high = ("nan" if value is None else f"{value:.3f}" for value in values)
     return f"{estimate} [{low}, {high}]"
