@@ -129,6 +129,8 @@ class RobotOptions:
         return self.tables is None
 
     def __post_init__(self) -> None:
+        if isinstance(self.schedule, Mapping):
+            object.__setattr__(self, "schedule", ScheduleOptions(**self.schedule))
         for name in ("reported", "metrics"):
             value = getattr(self, name)
             if isinstance(value, str):

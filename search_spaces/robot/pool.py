@@ -16,8 +16,8 @@ from search_spaces.robot.tables import Table, TableError
 
 Scaling = Literal["minmax", "rank"]
 Identity = Literal["class", "architecture"]
-HEAVY = 50.0
-"""A metric whose range is so many times that of its middle 90 % has a heavy tail, for `log: auto`."""
+HEAVY = 1000.0
+"""A metric whose range is so many times that of its middle half has a heavy tail, for `log: auto`."""
 COMPLETE = 0.9
 """Share of rows that a metric must have a value for to be taken where none are named."""
 
@@ -114,8 +114,8 @@ def complete(table: Table) -> tuple[str, ...]:
 
 
 def heavy(values: np.ndarray) -> bool:
-    """Whether the range of (n,) values, NaN left out, is many times that of their middle 90 %."""
-    low, high = np.nanquantile(values, [0.05, 0.95])
+    """Whether the range of (n,) values, NaN left out, is very many times that of their middle half."""
+    low, high = np.nanquantile(values, [0.25, 0.75])
     return bool(np.nanmax(values) - np.nanmin(values) > HEAVY * (high - low) > 0.0)
 
 

@@ -67,6 +67,7 @@ def from_csv(
         at = np.array([place[keys[row]] for row in keep])
         rows = Columns(rows.path, {header: [cells[row] for row in keep] for header, cells in rows.text.items()})
         columns = [column for column in measured.text if kind_of(column) == "metric"]
+    encodings = tuple(rows.column("arch_str", "arch", "net"))
     found = {metric_name(column): measured.numbers(column)[at] for column in columns}
     by_kind = {
         kind: {column: rows.numbers(column) for column in rows.text if kind_of(column) == kind}
@@ -75,7 +76,7 @@ def from_csv(
     plain = architectures.name.split(".")[0]
     return Table(
         name or (f"{plain} {dataset}" if dataset else plain),
-        tuple(rows.column("arch_str", "arch", "net")),
+        encodings,
         {metric: values for metric, values in found.items() if np.isfinite(values).any()},
         {column: values for column, values in by_kind["objective"].items() if np.isfinite(values).any()},
         by_kind["cost"],
