@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from evo.cli.options import echo_json, json_option, runs_dir_option
+from evo.cli.options import echo_json, json_option, plain_json, runs_dir_option
 from evo.errors import UsageError
 
 OUT = "allocations"
@@ -35,7 +38,7 @@ Examples:
 @click.option(
     "--data",
     metavar="MODULE:ATTR",
-    help="(inputs, labels), a data loader, {'calibration', 'test'}, or a function that gives one.",
+    help="(training, test), each (inputs, labels), a data set or a loader; or one set alone, cut after --calibration.",
 )
 @click.option(
     "--proxy",
@@ -67,7 +70,7 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     default=OUT,
     show_default=True,
-    help="Where the bits (JSON) and the page go.",
+    help="Where the bits (JSON) and the page go; results of other settings are numbered, none is overwritten.",
 )
 @runs_dir_option
 @json_option
@@ -138,13 +141,36 @@ def command(
     folder = out / built.name
     with Progress() as progress:
         judgement = built.allocate(settings, folder, progress)
-    name = re.sub(r"[^0-9A-Za-z.]+", "-", f"{model.rpartition(':')[2]}_{Path(proxy).stem}_{'_'.join(limits)}")
-    files = write_judgement(judgement, folder, name.lower(), f"Bits of {model} by {proxy} within {', '.join(limits)}")
+    wanted = re.sub(r"[^0-9A-Za-z.]+", "-", f"{model.rpartition(':')[2]}_{Path(proxy).stem}_{'_'.join(limits)}").lower()
+    name = _name_of(judgement.data, folder, wanted)
+    files = write_judgement(judgement, folder, name, f"Bits of {model} by {proxy} within {', '.join(limits)}")
     if as_json:
         echo_json({"data": judgement.data, "files": {"json": str(files[0]), "html": str(files[1])}})
     else:
         click.echo(judgement.text)
         click.echo(f"\nbits     {files[0]}\nfigures  {files[1]}")
+        if name != wanted:
+            click.echo(f"numbered: {wanted} holds the result of other settings", err=True)
+
+
+def _name_of(data: Mapping[str, Any], folder: Path, wanted: str) -> str:
+    """The file name of a result: the wanted one, or numbered, where that belongs to a result of other settings.
+
+    A result of the same settings is replaced: it is the same one.
+    """
+    request = json.loads(json.dumps(plain_json(data.get("request"))))
+    for number in itertools.count(1):
+        name = wanted if number == 1 else f"{wanted}-{number}"
+        path = folder / f"{name}.json"
+        if not path.exists():
+            return name
+        try:
+            kept = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(kept, dict) and kept.get("request") == request:
+            return name
+    raise AssertionError("numbers do not end")
 
 
 def _with_unit(bops: str) -> str:

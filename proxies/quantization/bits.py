@@ -180,8 +180,13 @@ def _name(name: object) -> str:
     return name
 
 
-def _bits(name: str, value: Any) -> int:
+def is_bits(value: Any) -> bool:
+    """Whether a layer may have so many bits: a whole number in range."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not LEAST <= value <= MOST:
+    return whole and bool(LEAST <= value <= MOST)
+
+
+def _bits(name: str, value: Any) -> int:
+    if not is_bits(value):
         raise BitConfigError(f"{name} has {value!r} bits", f"give a whole number from {LEAST} to {MOST}")
     return int(value)

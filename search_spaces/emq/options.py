@@ -38,10 +38,14 @@ class EMQOptions:
         search: the benchmark that the search sees: "resnet", "mobilenet", or a table's path (.npz, .csv, .pkl).
         held_out: the benchmark of another network that it does not see; null for none.
         model, data: for a table of your own at `search`: module:attr of the model (a torch module, or a function that
-            makes one) and of a batch (images, labels), or a function that makes one.
+            makes one) and of a batch (images, labels), or a function that makes one; of (training, test), as
+            `evo bench build` takes them, the first `batch` training samples are the batch.
         held_out_model, held_out_data: the same for `held_out`.
         rows: which rows of a table count: "nearest" (weights rounded to nearest), "adaround", or "all".
-        batch: images that the statistics are gathered on, for the networks that ship.
+        batch: images of a batch that statistics are gathered on.
+        batches: disjoint batches of training images, over which fitness is the mean: on one alone, luck ranks well.
+        fresh: further batches, of which the search sees none, for the report; 0: it takes those of the search.
+        screen: fitness on the first batch below which it stands, and the other batches are not looked at.
         samples: elements of each layer's tensors that proxies look at; null: all of them.
         memory_mb: what a worker may use to remember sub-programs; changes speed alone.
     """
@@ -66,8 +70,11 @@ class EMQOptions:
     held_out_data: str | None = None
     rows: Rows = "nearest"
     batch: int = 64
+    batches: int = 3
+    fresh: int = 4
+    screen: float = 0.6
     samples: int | None = 2048
-    memory_mb: int = 192
+    memory_mb: int = 288
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "structures", tuple(self.structures))
@@ -93,7 +100,10 @@ class EMQOptions:
             raise ConfigError(f"options.top is {self.top}; it is a share in (0, 1]")
         if not 0.0 < self.gene_mutation <= 1.0:
             raise ConfigError(f"options.gene_mutation is {self.gene_mutation}; it is a probability above 0")
-        for name, least in (("redraws", 0), ("batch", 2), ("samples", 16), ("memory_mb", 1)):
+        if not self.screen <= 1.0:
+            raise ConfigError(f"options.screen is {self.screen}; it is a correlation, at most 1")
+        least_of = {"redraws": 0, "batch": 2, "batches": 1, "fresh": 0, "samples": 16, "memory_mb": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"options.{name} is {value}; it must be at least {least}")

@@ -6,7 +6,7 @@ accuracy(small, test_images, test_labels)
 front = pareto_front(model, "hawq_v2", batch=images)
 """
 
-from proxies.quantization.allocation.allocate import allocate, ends, pareto_front, uniform_bits
+from proxies.quantization.allocation.allocate import allocate, ends, filled_uniform, pareto_front, uniform_bits
 from proxies.quantization.allocation.apply import QuantizeOptions, accuracy, correct, quantize, with_estimated_norms
 from proxies.quantization.allocation.budget import Budget
 from proxies.quantization.allocation.evolution import EvolutionOptions, evolve
@@ -29,6 +29,7 @@ __all__ = [
     "correct",
     "ends",
     "evolve",
+    "filled_uniform",
     "pareto_front",
     "problem",
     "quantize",

@@ -136,6 +136,22 @@ def uniform_bits(problem: Problem) -> BitConfig | None:
     return None
 
 
+def filled_uniform(problem: Problem) -> BitConfig | None:
+    """The same, and what uniform bits leave of the budget spent: the layers that are not fixed, in the model's order,
+    at the next higher bits where that still fits. What an allocation is fairly held against; None as `uniform_bits`."""
+    start = uniform_bits(problem)
+    if start is None:
+        return None
+    places = problem.places(start)
+    for layer in np.flatnonzero(problem.allowed.sum(1) > 1):
+        higher = np.flatnonzero(problem.allowed[layer, places[layer] + 1 :])
+        if len(higher):
+            raised = places.copy()
+            raised[layer] += 1 + higher[0]
+            places = raised if bool(problem.fits(raised[None])[0]) else places
+    return problem.config(places)
+
+
 def ends(names: Sequence[str], bits: int = 8) -> dict[str, int]:
     """The first and the last layer at these bits, for `fixed`: what most methods leave alone."""
     names = list(names)

@@ -10,7 +10,7 @@ import numpy as np
 
 from proxies.errors import BitConfigError, ProxyError
 from proxies.quantization.allocation.budget import Budget
-from proxies.quantization.bits import LEAST, MOST, BitConfig, checked_table
+from proxies.quantization.bits import LEAST, MOST, BitConfig, checked_table, is_bits
 from proxies.quantization.costs import MIB, PLAIN, CostRule
 from proxies.quantization.layers import LayerShape
 
@@ -133,7 +133,7 @@ class Problem:
         if self.budget is None or bool(self.fits(places[None])[0]):
             return
         least = self.costs_of(places)
-        needed = Budget(**{name: float(_up(least[name])) for name in self.budget.to_json() if least[name] > 0})
+        needed = self.budget.worded({name: least[name] for name in self.budget.to_json()}, up=True)
         fixed = [name for name, row in zip(self.names, self.allowed, strict=True) if row.sum() == 1]
         raise InfeasibleBudgetError(
             f"no configuration fits {self.budget}: the smallest possible is {needed}",
@@ -170,11 +170,16 @@ def problem(
             f"fixed bits for an unknown layer {', '.join(map(repr, unknown))}", f"the layers are {', '.join(names)}",
             unknown=unknown,
         )  # fmt: skip
-    columns = sorted({*choices, *fixed.values()})
     if not choices:
         raise BitConfigError("there are no bits to choose from", f"give some of {LEAST} to {MOST}")
-    for value in columns:  # each as the bits of a layer: whole, and in range
-        BitConfig({"a layer": value})
+    for value in choices:
+        if not is_bits(value):
+            raise BitConfigError(
+                f"{value!r} bits are among those to choose from", f"give whole numbers from {LEAST} to {MOST}"
+            )
+    if fixed:
+        BitConfig(fixed)  # whole, and in range
+    columns = sorted({*choices, *fixed.values()})
     bits = tuple(int(value) for value in columns)
     checked_table(np.full((1, len(names)), bits[0]), names)
     allowed = np.zeros((len(names), len(bits)), bool)
@@ -195,11 +200,3 @@ def total(table: np.ndarray, places: np.ndarray) -> np.ndarray:
     for layer in range(places.shape[1]):
         found += table[layer, places[:, layer]]
     return found
-
-
-def _up(value: float) -> str:
-    """Six digits, rounded up, so that the budget that is named suffices."""
-    if value == 0:
-        return "0"
-    scale = 10.0 ** (5 - math.floor(math.log10(abs(value))))
-    return f"{math.ceil(value * scale * (1 - 1e-15)) / scale:.6g}"

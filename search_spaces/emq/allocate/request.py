@@ -18,7 +18,7 @@ class Request:
         budget: "0.12MiB", "1.5GBOPs", "3bits", or several joined by commas.
         model: "resnet", "mobilenet" (the networks that ship), or "module:attr": a torch module, or a function without
             arguments that makes one.
-        data: "module:attr", see `subject.py`; None for the shipped networks alone, which bring their own.
+        data: "module:attr", see `own_data.py`; None for the shipped networks alone, which bring their own.
         proxy: a proxy's name, an exported file, "module:attr", RUN or RUN:CANDIDATE.
         choices: bits that a layer may have.
         fixed: layer to bits that it has in any case.
@@ -27,8 +27,8 @@ class Request:
         activation_bits: of every quantized layer's input; null leaves inputs float.
         method: "auto", "milp" or "evolution".
         batch: samples that the proxy looks at, the first of the calibration samples.
-        calibration: samples to fit scales, roundings and batch normalisations on; what is left of one set of data is
-            for the test.
+        calibration: samples to fit scales, roundings and batch normalisations on: the first of the training part;
+            of one set of data alone the first, and the rest is for the test.
         adaround: steps of the rounding optimisation a layer; 0: rounding to nearest.
         finetune: epochs of fine-tuning on the calibration samples; 0: none.
         batch_norm: whether batch normalisations are estimated anew.

@@ -21,6 +21,7 @@ from proxies.quantization.allocation import (
     Scorer,
     correct,
     ends,
+    filled_uniform,
     pareto_front,
     problem,
     quantize,
@@ -77,9 +78,9 @@ def _allocate(request: Request, folder: Path, progress: Callable[[int, int, str]
     )  # fmt: skip
     progress(2, STEPS, "allocation")
     result = allocated(found, budget, method=request.method, seed=request.seed, **common)
-    uniform = uniform_bits(posed)
+    rivals = {"uniform": uniform_bits(posed), "filled": filled_uniform(posed)}
     progress(3, STEPS, "accuracies")
-    measured = _accuracies(subject, request, result.bits, uniform)
+    measured = _accuracies(subject, request, result.bits, rivals)
     progress(4, STEPS, "front")
     by = "giga_bops" if budget.size_mib is None and budget.mean_bits is None else "size_mib"
     front = (
@@ -87,7 +88,7 @@ def _allocate(request: Request, folder: Path, progress: Callable[[int, int, str]
         if request.front
         else ()
     )
-    data = _data(request, subject, posed, found, result, uniform, measured, front, by)
+    data = _data(request, subject, posed, found, result, rivals, measured, front, by)
     progress(STEPS, STEPS, "done")
     return Judgement(text_of(data), data, tuple(figures(data)))
 
@@ -101,10 +102,11 @@ def _counted(request: Request) -> int:
 
 
 def _accuracies(
-    subject: Subject, request: Request, bits: BitConfig, uniform: BitConfig | None
+    subject: Subject, request: Request, bits: BitConfig, rivals: Mapping[str, BitConfig | None]
 ) -> dict[str, float | None]:
-    """Of the float model, with the allocated bits, and with the most uniform bits within the budget; and what the
-    allocated ones have over uniform, with twice the standard error of the paired difference."""
+    """Of the float model, with the allocated bits, and with each rival's ("uniform": the most uniform bits within the
+    budget; "filled": those, and the budget spent); and what the allocated ones have over each rival ("over_..."), with
+    twice the standard error of the paired difference. None where a rival does not exist."""
     options = QuantizeOptions(
         activation_bits=request.activation_bits, adaround=request.adaround, finetune=request.finetune,
         batch_norm=request.batch_norm, seed=request.seed,
@@ -116,14 +118,22 @@ def _accuracies(
             made = quantize(subject.model, config, subject.inputs, subject.labels, options)
         return correct(made, subject.test_inputs, subject.test_labels).double()
 
-    allocated = right(bits)
+    measured = {bits: right(bits)}
+    allocated = measured[bits]
     found: dict[str, float | None] = {"float": float(right(None).mean()), "allocated": float(allocated.mean())}
-    if uniform is None:
-        return {**found, "uniform": None, "over_uniform": None, "over_uniform_error": None}
-    other = right(uniform)
-    gain = allocated - other
-    error = 2 * float(gain.std(correction=0)) / len(gain) ** 0.5
-    return {**found, "uniform": float(other.mean()), "over_uniform": float(gain.mean()), "over_uniform_error": error}
+    for name, rival in rivals.items():
+        found |= {name: None, f"over_{name}": None, f"over_{name}_error": None}
+        if rival is not None:
+            if rival not in measured:
+                measured[rival] = right(rival)
+            gain = allocated - measured[rival]
+            error = 2 * float(gain.std(correction=0)) / len(gain) ** 0.5
+            found |= {
+                name: float(measured[rival].mean()),
+                f"over_{name}": float(gain.mean()),
+                f"over_{name}_error": error,
+            }
+    return found
 
 
 def _data(
@@ -132,7 +142,7 @@ def _data(
     posed: Problem,
     found: Scorer,
     result: Allocation,
-    uniform: BitConfig | None,
+    rivals: Mapping[str, BitConfig | None],
     measured: Mapping[str, float | None],
     front: tuple[Allocation, ...],
     by: str,
@@ -156,7 +166,10 @@ def _data(
             }
             for shape in posed.shapes
         ],
-        "uniform": None if uniform is None else {"bits": dict(uniform), **_costs(posed, uniform)},
+        **{
+            name: None if config is None else {"bits": dict(config), **_costs(posed, config)}
+            for name, config in rivals.items()
+        },
         "uniform_levels": [
             {"bits": b, "score": float(score), **_costs(posed, config)}
             for (b, config), score in zip(level.items(), scores, strict=True)
@@ -167,7 +180,7 @@ def _data(
         "front_by": by,
         "model": subject.name,
         "data": subject.source,
-        "samples": {"calibration": len(subject.labels), "test": len(subject.test_labels)},
+        "samples": {"calibration": len(subject.labels), "test": len(subject.test_labels), "use": subject.use},
         "request": asdict(request),
         "versions": {"torch": torch.__version__},
     }

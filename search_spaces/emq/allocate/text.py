@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evo.cli.text import number, table
 
 KIB = 1024
+WIDTH = 100
+"""Columns: what a page shows without scrolling, and most terminals without wrapping."""
 
 
 def text_of(data: Mapping[str, Any]) -> str:
@@ -22,14 +25,42 @@ def text_of(data: Mapping[str, Any]) -> str:
         f"{data['model']}: bits by {result['proxy']} within {_limits(result['budget'])}",
         table(("layer", "parameters", "bits", "share of size", ""), rows, right=(1, 2, 3)),
         table(("", "accuracy", "size", "bits a weight", "GBOPs"), list(_results(data)), right=(1, 2, 3, 4)),
-        f"accuracy on {data['samples']['test']:,} samples that nothing was fitted on, "
-        f"+-{_error(data):.2%} (two standard errors); {data['data']}",
-        _proof(result),
+        wrapped(
+            f"accuracy on {data['samples']['test']:,} samples that nothing here was fitted on, "
+            f"+-{_error(data):.2%} (two standard errors)",
+            f"{data['data']}: {data['samples']['use']}",
+            *_gains(data),
+        ),
+        wrapped(_proof(result)),
     ]
-    over, error = data["accuracy"]["over_uniform"], data["accuracy"]["over_uniform_error"]
-    if over is not None:
-        parts[3] += f"\nallocated over uniform bits, sample by sample: {over:+.2%} +-{error:.2%}"
     return "\n\n".join(parts)
+
+
+def wrapped(*sentences: str) -> str:
+    """One or more lines a sentence, none wider than the page."""
+    return "\n".join(textwrap.fill(sentence, WIDTH, subsequent_indent="  ") for sentence in sentences)
+
+
+def _gains(data: Mapping[str, Any]) -> Iterator[str]:
+    """What the allocated bits have over uniform ones, and whether those are a fair rival."""
+    accuracy, uniform, filled = data["accuracy"], data["uniform"], data["filled"]
+    if uniform is None:
+        return
+
+    def over(name: str) -> str:
+        return f"{accuracy[f'over_{name}']:+.2%} +-{accuracy[f'over_{name}_error']:.2%}"
+
+    if filled == uniform:
+        yield f"allocated over uniform bits, sample by sample: {over('uniform')}"
+        return
+    yield f"allocated over uniform, filled up, sample by sample: {over('filled')}"
+    spent = _spent(data["allocation"]["budget"], uniform)
+    yield f"over uniform bits alone {over('uniform')}; but those leave {1 - spent:.0%} of the budget unused"
+
+
+def _spent(budget: Mapping[str, float], costs: Mapping[str, Any]) -> float:
+    """Share of the tightest limit."""
+    return max(costs[name] / limit for name, limit in budget.items())
 
 
 def size(mib: float) -> str:
@@ -44,8 +75,10 @@ def _results(data: Mapping[str, Any]) -> Any:
     yield "allocated", _percent(found["allocated"]), *_costs(result)
     if uniform is None:
         yield "uniform", "-", "none fits", "", ""
-    else:
-        yield "uniform", _percent(found["uniform"]), *_costs(uniform)
+        return
+    yield "uniform", _percent(found["uniform"]), *_costs(uniform)
+    if data["filled"] != uniform:
+        yield "uniform, filled up", _percent(found["filled"]), *_costs(data["filled"])
 
 
 def _costs(value: Mapping[str, Any]) -> tuple[str, str, str]:

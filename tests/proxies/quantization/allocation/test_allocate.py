@@ -23,6 +23,7 @@ from proxies.quantization.allocation import (
     accuracy,
     allocate,
     ends,
+    filled_uniform,
     pareto_front,
     problem,
     quantize,
@@ -159,7 +160,7 @@ def test_files_that_are_no_allocation_are_refused(tmp_path):
         ({"batch": None}, ProxyError, "on a batch"),
         ({"proxy": "hawq9"}, ProxyError, "hawq9"),
         ({"fixed": {"conv9": 8}}, BitConfigError, "conv9"),
-        ({"budget": "1B"}, InfeasibleBudgetError, "smallest possible is 7.00951e-05 MiB"),
+        ({"budget": "1B"}, InfeasibleBudgetError, "smallest possible is 73.5 B"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(settings, error, says):
@@ -174,6 +175,15 @@ def test_uniform_bits_are_the_most_that_fit():
     assert uniform_bits(problem(made, Budget(mean_bits=4))) == {"l0": 4, "l1": 4, "l2": 4}
     assert uniform_bits(problem(made, Budget(mean_bits=3.9), fixed={"l0": 8})) == {"l0": 8, "l1": 3, "l2": 3}
     assert uniform_bits(problem(made, None, fixed={"l0": 8, "l1": 7, "l2": 6})) == {"l0": 8, "l1": 7, "l2": 6}
+
+
+def test_filled_uniform_bits_spend_what_uniform_ones_leave():
+    made = shapes([10, 20, 30])
+    assert filled_uniform(problem(made, Budget(mean_bits=3.9))) == {"l0": 4, "l1": 4, "l2": 3}
+    assert filled_uniform(problem(made, Budget(mean_bits=3.5))) == {"l0": 4, "l1": 4, "l2": 3}
+    assert filled_uniform(problem(made, Budget(mean_bits=3.6), fixed={"l0": 8})) == {"l0": 8, "l1": 3, "l2": 2}
+    assert filled_uniform(problem(made, Budget(mean_bits=4))) == {"l0": 4, "l1": 4, "l2": 4}
+    assert filled_uniform(problem(made, None)) == {"l0": 8, "l1": 8, "l2": 8}
 
 
 def test_bits_become_a_quantized_model_whose_accuracy_is_counted():

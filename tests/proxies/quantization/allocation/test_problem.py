@@ -41,6 +41,25 @@ def test_what_is_no_budget_is_refused(text):
         Budget.parse(text)
 
 
+@pytest.mark.parametrize("text", ["0bits", "0.0 KiB", "1MiB, 0GBOPs"])
+def test_a_budget_of_nothing_is_named_as_it_was_written(text):
+    with pytest.raises(ProxyError) as caught:
+        Budget.parse(text)
+    assert caught.value.message == f"the budget {text.split(', ')[-1]!r} leaves nothing to spend"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["B", "KB", "KiB", "mib", "GB", "BOPs", "MBOPs", "tbops"]))
+def test_an_impossible_budget_is_answered_in_its_own_unit_and_what_is_said_suffices(seed, unit):
+    posed, _ = random_problem(seed, 3)
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        problem(posed.shapes, Budget.parse(f"1e-15{unit}"), posed.bits)
+    said = caught.value.message.split("smallest possible is ")[1]
+    assert said.endswith(f" {unit}")
+    assert caught.value.message.startswith(f"no configuration fits 1e-15 {unit}:")
+    assert len(listed(problem(posed.shapes, Budget.parse(said), posed.bits))) >= 1
+
+
 @pytest.mark.parametrize("value", [3, None, {}, {"size": 3}, {"size_mib": True}, {"size_mib": float("inf")}])
 def test_budgets_of_other_types_are_refused(value):
     with pytest.raises(ProxyError):
@@ -93,8 +112,8 @@ def test_fixed_layers_are_named_where_they_break_the_budget():
 
 @pytest.mark.parametrize(
     ("choices", "fixed", "says"),
-    [((), {}, "no bits to choose"), ((1, 2), {}, "1 bits"), ((2,), {"x": 8}, "unknown layer 'x'"), ((2.5,), {}, "2.5"),
-     ((2,), {"l0": 40}, "40")],
+    [((), {}, "no bits to choose"), ((1, 2), {}, "1 bits are among"), ((2,), {"x": 8}, "unknown layer 'x'"),
+     ((2.5,), {}, "2.5"), ((2,), {"l0": 40}, "l0 has 40 bits")],
 )  # fmt: skip
 def test_problems_that_make_no_sense_are_refused(choices, fixed, says):
     with pytest.raises(BitConfigError, match=says):

@@ -25,7 +25,33 @@ PARTS = {"calibration": samples(20), "test": samples(30)}
 LOADER = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*PAIR), batch_size=7)
 DATASET = torch.utils.data.TensorDataset(*PAIR)
 FLOATS = (PAIR[0], PAIR[1].float())
-BROKEN = [(torch.zeros(2, 1, 8, 8), torch.zeros(2).long()), (torch.zeros(2, 1, 9, 9), torch.zeros(2).long())]
+TWO = (samples(50), (PAIR[0][-9:], PAIR[1][-9:]))
+TWO_BY_NAME = {"calibration": LOADER, "test": DATASET}
+TWO_LOADERS = [LOADER, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*TWO[1]), batch_size=4)]
+THREE = [*TWO, samples(3)]
+FAR_LABELS = ((PAIR[0][:20], PAIR[1][:20]), (PAIR[0][20:], PAIR[1][20:] + 95))
+NEGATIVE_LABELS = ((PAIR[0][:20], PAIR[1][:20] - 5), (PAIR[0][20:], PAIR[1][20:]))
+COLOURED = (PAIR[0].repeat(1, 3, 1, 1), PAIR[1])
+COLOURED_TEST = (PAIR, (PAIR[0].repeat(1, 3, 1, 1), PAIR[1]))
+FLAT = (PAIR[0].reshape(60, 64), PAIR[1])
+
+
+def two_parts():
+    """As the benchmark's README writes it."""
+    return TWO
+
+
+def batches():
+    """Two batches, not two parts: they come one after the other."""
+    yield PAIR[0][:30], PAIR[1][:30]
+    yield PAIR[0][30:], PAIR[1][30:]
+
+
+def broken():
+    yield torch.zeros(2, 1, 8, 8), torch.zeros(2).long()
+    yield torch.zeros(2, 1, 9, 9), torch.zeros(2).long()
+
+
 HALF = {"calibration": PAIR}
 NUMBER = 3
 

@@ -49,7 +49,12 @@ def test_the_command_prints_bits_and_accuracies_and_writes_all_of_it(tmp_path, c
     images, labels = own.PAIR
     made = quantize(model(), found.bits, images[:20], labels[:20])
     assert written["accuracy"]["allocated"] == accuracy(made, images[20:], labels[20:])
-    assert written["samples"] == {"calibration": 20, "test": 40}
+    samples = written["samples"]
+    assert (samples.pop("use"), samples) == (
+        "one set: its first 20 samples calibrate, the 40 after them are for the test",
+        {"calibration": 20, "test": 40},
+    )
+    assert "the 40 after them are for the test" in " ".join(said.out.split())
     assert [p["size_mib"] for p in written["front"]] == sorted(p["size_mib"] for p in written["front"])
     page = data.with_suffix(".html").read_text()
     for words in ("Score against cost", "Bits of each layer", "conv3", "Plotly"):
@@ -110,12 +115,94 @@ def test_a_candidate_of_a_run_is_a_proxy(candidate, tmp_path):
     assert again["allocation"]["score"] == data["allocation"]["score"]
 
 
-@pytest.mark.parametrize("data", ["PAIR", "samples", "LOADER", "DATASET"])
+def test_uniform_bits_far_below_the_budget_are_said_to_be_and_held_against_filled_ones(capsys, tmp_path):
+    data = allocate(QUICK | {"budget": "3bits", "fixed": {"fc": 5}}, Path(), silent).data
+    assert data["uniform"]["bits"]["conv3"] == 2
+    assert data["uniform"]["mean_bits"] < data["filled"]["mean_bits"] <= 3
+    assert {data["filled"]["bits"][name] for name in ("conv1", "conv2", "conv3")} == {2, 3}
+    assert data["filled"]["bits"]["fc"] == 5
+    images, labels = own.PAIR
+    made = quantize(model(), data["filled"]["bits"], images[:20], labels[:20])
+    assert data["accuracy"]["filled"] == accuracy(made, images[20:], labels[20:])
+    gain = data["accuracy"]["allocated"] - data["accuracy"]["filled"]
+    assert data["accuracy"]["over_filled"] == pytest.approx(gain)
+    assert evo(tmp_path, "--budget", "3bits", "--fix", "fc=5") == 0
+    said = capsys.readouterr().out
+    assert "uniform, filled up" in said
+    unused = 1 - data["uniform"]["mean_bits"] / 3
+    assert f"those leave {unused:.0%} of the budget unused" in said
+    assert evo(tmp_path, "--budget", "3bits") == 0
+    assert "unused" not in capsys.readouterr().out
+
+
+def test_a_result_of_other_settings_is_kept_and_of_the_same_replaced(tmp_path, capsys):
+    def files():
+        return sorted(path.name for path in (tmp_path / "emq").glob("*.json"))
+
+    assert evo(tmp_path, "--budget", "4bits", "--front", "0") == 0
+    [first] = files()
+    before = (tmp_path / "emq" / first).read_text()
+    assert "numbered" not in capsys.readouterr().err
+    assert evo(tmp_path, "--budget", "4bits", "--front", "0", "--fix", "fc=8") == 0
+    assert "numbered" in capsys.readouterr().err
+    assert files() == sorted([first, first.replace(".json", "-2.json")])
+    assert (tmp_path / "emq" / first).read_text() == before
+    assert (
+        json.loads((tmp_path / "emq" / first.replace(".json", "-2.json")).read_text())["allocation"]["bits"]["fc"] == 8
+    )
+    assert evo(tmp_path, "--budget", "4bits", "--front", "0", "--fix", "fc=8") == 0
+    assert len(files()) == 2
+    assert evo(tmp_path, "--budget", "4bits", "--front", "0", "--method", "evolution") == 0
+    assert len(files()) == len(list((tmp_path / "emq").glob("*.html"))) == 3
+
+
+def test_the_text_of_a_page_is_not_wider_than_the_page():
+    text = allocate(QUICK | {"proxy": "hawq_v2", "method": "evolution", "choices": [2, 4]}, Path(), silent).text
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("data", ["PAIR", "samples", "LOADER", "DATASET", "batches"])
 def test_data_come_in_many_forms(data):
     found = subject_of(f"{OWN}:NET", f"{OWN}:{data}", 20)
     images, labels = own.PAIR
     assert torch.equal(found.inputs, images[:20])
     assert torch.equal(found.test_labels, labels[20:])
+
+
+@pytest.mark.parametrize("data", ["TWO", "two_parts"])
+def test_of_training_and_test_samples_the_test_ones_alone_are_tested_on(data):
+    found = subject_of(f"{OWN}:NET", f"{OWN}:{data}", 20)
+    (images, labels), (test, test_labels) = own.TWO
+    assert torch.equal(found.inputs, images[:20])
+    assert torch.equal(found.labels, labels[:20])
+    assert torch.equal(found.test_inputs, test)
+    assert torch.equal(found.test_labels, test_labels)
+    assert found.use == "the first 20 of the training part calibrate; the test part, 9, is the test"
+    every = subject_of(f"{OWN}:NET", f"{OWN}:{data}", 512)
+    assert (len(every.labels), len(every.test_labels)) == (50, 9)
+
+
+@pytest.mark.parametrize("data", ["TWO_BY_NAME", "TWO_LOADERS"])
+def test_each_part_may_be_a_loader_or_a_dataset(data):
+    found = subject_of(f"{OWN}:NET", f"{OWN}:{data}", 20)
+    assert torch.equal(found.inputs, own.PAIR[0][:20])
+    assert len(found.test_labels) == (60 if data == "TWO_BY_NAME" else 9)
+
+
+def test_the_proxy_sees_no_test_sample_and_accuracies_see_no_other():
+    seen = []
+
+    def watching(net, bits, batch):
+        seen.append(batch)
+        return own.a_proxy(net, bits, batch)
+
+    own.watching = watching
+    data = allocate(
+        QUICK | {"data": f"{OWN}:TWO", "proxy": f"{OWN}:watching", "choices": [2, 4], "front": 0}, Path(), silent
+    ).data
+    assert all(torch.equal(batch, own.TWO[0][0][:20]) for batch in seen)
+    made = quantize(model(), data["allocation"]["bits"], own.TWO[0][0][:20], own.TWO[0][1][:20])
+    assert data["accuracy"]["allocated"] == accuracy(made, *own.TWO[1])
 
 
 def test_data_may_come_in_two_parts():
@@ -147,12 +234,21 @@ def test_a_network_that_ships_brings_its_own_data():
         ({"data": None}, "needs data"),
         ({"data": f"{OWN}:NUMBER"}, "data .* are int"),
         ({"data": f"{OWN}:FLOATS"}, "labels are the classes"),
-        ({"data": f"{OWN}:BROKEN", "calibration": 2}, "cannot be joined"),
+        ({"data": f"{OWN}:broken", "calibration": 2}, "cannot be joined"),
+        ({"data": f"{OWN}:THREE"}, "3 pairs in a list: neither"),
+        ({"data": f"{OWN}:FAR_LABELS"}, "the model gives 5 classes, test labels reach 9"),
+        ({"data": f"{OWN}:NEGATIVE_LABELS"}, "calibration labels go down to -"),
+        ({"data": f"{OWN}:COLOURED"}, r"fails on calibration inputs of shape \(2, 3, 8, 8\)"),
+        ({"data": f"{OWN}:COLOURED_TEST"}, r"fails on test inputs of shape \(2, 3, 8, 8\)"),
+        ({"data": f"{OWN}:FLAT"}, r"fails on calibration inputs of shape \(2, 64\)"),
+        ({"budget": "0bits"}, "the budget '0bits' leaves nothing to spend"),
+        ({"budget": "1B"}, r"no configuration fits 1 B: the smallest possible is [\d.]+ B"),
         ({"data": f"{OWN}:HALF"}, "lack 'test'"),
         ({"calibration": 59}, "59 for calibration leave 1"),
         ({"fixed": {"conv9": 8}}, "conv9"),
         ({"layers": ["conv9"]}, "conv9"),
-        ({"choices": [1, 2]}, "1 bits"),
+        ({"choices": [1, 2]}, "1 bits are among those to choose from"),
+        ({"choices": [2, 40]}, "40 bits are among"),
         ({"choices": []}, "no bits to choose"),
         ({"front": 1}, "2 points or more"),
         ({"activation_bits": 1}, "activation_bits is 1"),
