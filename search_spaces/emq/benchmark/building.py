@@ -7,22 +7,19 @@ numeric backend alone: not on kills, nor on the number of workers.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from evo.codebase import numeric_backend
-from evo.errors import RunLockedError
 from evo.space import Judgement
 from proxies.errors import ProxyError
 from proxies.quantization import layer_shapes
+from search_spaces.building.session import locked, one_thread
 from search_spaces.emq.benchmark.configurations import random_configurations
 from search_spaces.emq.benchmark.errors import BenchmarkError
 from search_spaces.emq.benchmark.files import digest
@@ -64,7 +61,7 @@ def build(settings: Mapping[str, Any], folder: Path, progress: Progress) -> Judg
     """
     chosen = build_settings(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder), _one_thread():
+    with locked(folder), one_thread():
         try:
             tables = {}
             for subject in _subjects(chosen, folder, progress):
@@ -142,7 +139,7 @@ def _rows(
         progress(len(bits) - len(todo), len(bits), words)
         if todo:
             for done, (number, counts) in enumerate(measured(job, todo, settings.workers), len(bits) - len(todo) + 1):
-                journal.add(number, counts)
+                journal.add_row(number, counts)
                 progress(done, len(bits), words)
         return np.array([journal.counts[number] for number in range(len(bits))], np.int64)
 
@@ -175,24 +172,3 @@ def _assembled(
 
 def _prefixed(progress: Progress, name: str) -> Progress:
     return lambda done, total, what: progress(done, total, f"{name}: {what}")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunLockedError(f"another process builds in {folder}", "wait for it, or give another -o") from error
-        yield
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    # sums are formed in another order with more threads
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

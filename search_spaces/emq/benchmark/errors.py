@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from evo.errors import EvoError, UsageError
+from evo.errors import UsageError
+from search_spaces.building.errors import BenchmarkError, DamagedBenchmarkError
 
-
-class BenchmarkError(UsageError, ValueError):
-    """What was asked of a benchmark does not fit: a name, a setting, rows, a model or data of the user's own."""
+__all__ = ["BenchmarkError", "BenchmarkFileError", "DamagedBenchmarkError"]
 
 
 class BenchmarkFileError(UsageError, ValueError):
     """A file that should hold a benchmark holds something else."""
-
-
-class DamagedBenchmarkError(EvoError):
-    """A file of ours whose content does not match its checksum, or that is cut short."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.building.files import replace
 from search_spaces.emq.benchmark.errors import BenchmarkFileError, DamagedBenchmarkError
 
 META = "meta"
@@ -41,17 +41,6 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str
     np.savez_compressed(buffer, **arrays, **{META: np.frombuffer(text.encode(), np.uint8)})
     replace(path, buffer.getvalue())
     return checksum
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file so that, whenever the machine stops, the old or the new content is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search_spaces.building.pictures import normalised
 from search_spaces.data.fashion_mnist import FashionMNIST, fashion_mnist
 
 TRAINING = 60_000
 """The whole set's training images come before its test images."""
-MEAN, DEVIATION = 0.2860, 0.3530
-"""Of the training images' pixels, in [0, 1]."""
 _BATCH_SEED = 4
 
 
@@ -64,11 +63,6 @@ def training_batch(n: int) -> tuple[Tensor, Tensor]:
     rows = np.flatnonzero(data.places < TRAINING)
     order = np.random.Generator(np.random.Philox(key=_BATCH_SEED)).permutation(len(rows))
     return _examples(data, rows[order[:n]])
-
-
-def normalised(pixels: np.ndarray) -> Tensor:
-    """(n, 1, 28, 28) float32 of pixels (n, 28, 28) uint8."""
-    return (torch.from_numpy(pixels.astype(np.float32)).div_(255).sub_(MEAN).div_(DEVIATION))[:, None]
 
 
 def _examples(data: FashionMNIST, rows: np.ndarray) -> tuple[Tensor, Tensor]:

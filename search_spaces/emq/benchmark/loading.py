@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from evo.options import did_you_mean
+from search_spaces.building.files import replace
 from search_spaces.emq.benchmark.errors import BenchmarkError, BenchmarkFileError
-from search_spaces.emq.benchmark.files import read_arrays, replace, write_arrays
+from search_spaces.emq.benchmark.files import read_arrays, write_arrays
 from search_spaces.emq.benchmark.mqbench101 import read_mqbench101
 from search_spaces.emq.benchmark.table import METHODS, Table, make_table
 

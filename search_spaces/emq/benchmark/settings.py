@@ -12,6 +12,10 @@ from evo.settings import unknown_setting
 from search_spaces.emq.benchmark.loading import SHIPPED
 
 
+ADAROUND_ROWS = 60
+"""By default, of at least as many rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """A build.
@@ -26,7 +30,7 @@ class Settings:
         layers: of the model, which to quantize; none: all Conv2d and Linear.
         source: of Fashion-MNIST: "installed", "shipped" or a folder; none: the whole set if it is installed.
         rows: random configurations.
-        adaround_rows: the first so many of them are measured with learned rounding, too.
+        adaround_rows: the first so many of them are measured with learned rounding, too; none: 60, or all of fewer.
         rounding_iterations: steps of learned rounding for each layer and choice.
         seeds: calibration seeds.
         choices: bits that a layer may have.
@@ -49,7 +53,7 @@ class Settings:
     layers: tuple[str, ...] | None = None
     source: str | None = None
     rows: int = 400
-    adaround_rows: int = 60
+    adaround_rows: int | None = None
     rounding_iterations: int = 300
     seeds: int = 3
     choices: tuple[int, ...] = (2, 3, 4, 8)
@@ -61,6 +65,8 @@ class Settings:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        if self.adaround_rows is None:
+            object.__setattr__(self, "adaround_rows", max(0, min(ADAROUND_ROWS, self.rows)))
         least = {
             "epochs": 1, "rows": 2, "adaround_rows": 0, "rounding_iterations": 1, "seeds": 1, "calibration": 1,
             "seed": 0, "workers": 1,
@@ -70,7 +76,7 @@ class Settings:
                 raise ConfigError(f"settings.{name} is {getattr(self, name)}", f"give {low} or more")
         if self.test is not None and self.test < 1:
             raise ConfigError(f"settings.test is {self.test}", "give 1 or more")
-        if self.adaround_rows > self.rows:
+        if (self.adaround_rows or 0) > self.rows:
             raise ConfigError(
                 f"settings.adaround_rows is {self.adaround_rows}, of {self.rows} rows", "give as many or fewer"
             )

@@ -12,6 +12,8 @@ from evo.space import Judgement
 from search_spaces.emq.benchmark.table import Table
 
 SHARES = (0.0, 0.1, 0.5, 0.9, 1.0)
+LEAST_ROWS = 3
+"""Two rows agree or disagree: that is no correlation, nor an interval."""
 
 
 def summarised(tables: Mapping[str, Table], folder: Path) -> Judgement:
@@ -29,7 +31,7 @@ def summarised(tables: Mapping[str, Table], folder: Path) -> Judgement:
             spread = " ".join(f"{value:.3f}" for value in f["quantiles"])
             lines.append(
                 f"  {method:<9} {f['rows']:>4} rows x {f['seeds']} seeds   accuracy {spread} "
-                f"(least, 10 %, median, 90 %, most)   between seeds {f['deviation']:.4f}   {_ceiling(f['ceiling'])}"
+                f"(least, 10 %, median, 90 %, most)   between seeds {f['deviation']:.4f}   {_ceiling(f)}"
             )
     return Judgement("\n".join(lines), data)
 
@@ -38,7 +40,7 @@ def _figures(table: Table, method: str) -> dict[str, Any]:
     rows = table.rows(method)
     accuracy = table.accuracy[rows]
     seeds = accuracy.shape[1]
-    ceiling = table.ceiling(method) if len(rows) > 1 else (np.nan,) * 3
+    ceiling = table.ceiling(method) if len(rows) >= LEAST_ROWS else (np.nan,) * 3
     return {
         "rows": len(rows),
         "seeds": seeds,
@@ -49,7 +51,12 @@ def _figures(table: Table, method: str) -> dict[str, Any]:
     }
 
 
-def _ceiling(bounds: list[float | None]) -> str:
-    if bounds[0] is None:
+def _ceiling(figures: Mapping[str, Any]) -> str:
+    bounds = figures["ceiling"]
+    if None not in bounds:
+        return f"ceiling {bounds[0]:.4f} [{bounds[1]:.4f}, {bounds[2]:.4f}]"
+    if figures["seeds"] < 2:
         return "ceiling unknown (one seed)"
-    return f"ceiling {bounds[0]:.4f} [{bounds[1]:.4f}, {bounds[2]:.4f}]"
+    if figures["rows"] < LEAST_ROWS:
+        return f"ceiling unknown (of {figures['rows']} rows: give {LEAST_ROWS} or more)"
+    return "ceiling unknown (a seed's accuracies are all the same)"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces.building.pictures import distorted
 from search_spaces.emq.benchmark.errors import BenchmarkFileError
 from search_spaces.emq.benchmark.files import read_arrays, write_arrays
 
@@ -98,7 +99,7 @@ def train(
             rows = order[step * recipe.batch : (step + 1) * recipe.batch]
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate * schedule((epoch * steps + step) / total, recipe.warmup)
-            batch = distorted(images[rows], recipe.shift, generator).contiguous(memory_format=torch.channels_last)
+            batch = distorted(images[rows], recipe.shift, True, generator).contiguous(memory_format=torch.channels_last)
             loss = functional.cross_entropy(network(batch), labels[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -113,18 +114,6 @@ def schedule(done: float, warmup: float) -> float:
     if done < warmup:
         return done / warmup
     return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-
-
-def distorted(images: Tensor, shift: int, generator: torch.Generator) -> Tensor:
-    """Images (n, c, h, w), each mirrored with probability a half and moved by up to `shift` pixels, edges repeated."""
-    n, _, height, width = images.shape
-    mirrored = torch.rand(n, generator=generator) < 0.5
-    images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    padded = functional.pad(images, (shift,) * 4, mode="replicate")
-    moves = torch.randint(2 * shift + 1, (2, n), generator=generator)
-    rows = moves[0][:, None] + torch.arange(height)
-    columns = moves[1][:, None] + torch.arange(width)
-    return padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def halved(network: nn.Module) -> nn.Module:

@@ -1,20 +1,14 @@
-"""Rows measured by worker processes, or in this one; a worker ends when its parent does, however that ends."""
+"""Rows measured by worker processes, or in this one."""
 
 from __future__ import annotations
 
-import concurrent.futures
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from evo.errors import ExecutorError
+from search_spaces.building.workers import finished
 from search_spaces.emq.benchmark.errors import BenchmarkError
 from search_spaces.emq.benchmark.files import read_arrays
 from search_spaces.emq.benchmark.measuring import Meter, Protocol, nearest_weights
@@ -79,46 +73,10 @@ def measured(job: Job, rows: Iterable[Row], workers: int) -> Iterator[tuple[int,
         ExecutorError: a worker process died.
         BenchmarkError: see `Measuring`.
     """
-    if workers == 1:
-        measuring = Measuring(job)
-        for number, bits in rows:
-            yield number, measuring.row(bits)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start, (job,))
-    try:
-        waiting = {pool.submit(_row, number, bits) for number, bits in rows}
-        while waiting:
-            done, waiting = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
-    except BrokenProcessPool as error:
-        raise ExecutorError(
-            "a worker process died", "rows so far are kept: run it again, with workers=1 to see its errors"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    for (number, _), counts in finished(_measure, job, rows, workers):
+        yield number, counts
 
 
-_measuring: Measuring | None = None
-
-
-def _start(job: Job) -> None:
-    global _measuring
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    _measuring = Measuring(job)
-
-
-def _end_with_parent() -> None:
-    # an orphan would wait forever: it holds the other end of its own queue
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
-
-
-def _row(number: int, bits: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    assert _measuring is not None, "the pool's initializer sets it"
-    return number, _measuring.row(bits)
+def _measure(job: Job) -> Callable[[Row], tuple[int, ...]]:
+    measuring = Measuring(job)
+    return lambda row: measuring.row(row[1])

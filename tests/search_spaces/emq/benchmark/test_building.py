@@ -16,8 +16,9 @@ import pytest
 
 from evo.errors import ConfigError, EvoError, RunLockedError
 from proxies.quantization import config_table
+from search_spaces.building.session import locked
 from search_spaces.emq.benchmark import BenchmarkError, DamagedBenchmarkError, load
-from search_spaces.emq.benchmark.building import _locked, build
+from search_spaces.emq.benchmark.building import build
 from search_spaces.emq.benchmark.configurations import random_configurations
 from search_spaces.emq.benchmark.settings import Settings, build_settings
 from tests.search_spaces.emq.benchmark import own
@@ -152,7 +153,7 @@ def test_a_folder_of_another_build_is_refused(whole, changed):
 
 
 def test_two_builds_do_not_share_a_folder(tmp_path):
-    with _locked(tmp_path), pytest.raises(RunLockedError, match="another process"):
+    with locked(tmp_path), pytest.raises(RunLockedError, match="another process"):
         built(tmp_path)
 
 
