@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+import search_spaces.robot
 from benchmarks.robot_trials import search
 from evo.errors import ConfigError, InvalidGenomeError
 from evo.seeds import Streams
@@ -173,6 +176,19 @@ def test_evolution_and_random_search_run_on_architectures(folder):
         trial = search(space, name, options, 10, 3)
         assert len(set(trial.rows.tolist())) == 10
         assert trial.values.max() == space.problem.accuracy[trial.best]
+
+
+def test_the_shipped_configuration_is_valid_and_is_the_default():
+    from evo.config.models import Config
+
+    given = yaml.safe_load(Path(search_spaces.robot.__file__).with_name("default.yaml").read_text())
+    assert Config.model_validate(given).space == "robot"
+    assert RobotOptions(**given["options"]) == RobotOptions()
+    for section, values in Robot.defaults.items():
+        for key in set(values) & set(given.get(section, {})):
+            assert given[section][key] == values[key] or key == "options", f"{section}.{key}"
+    chosen = given["strategy"]["options"]
+    assert {key: chosen[key] for key in Robot.defaults["strategy"]["options"]} == Robot.defaults["strategy"]["options"]
 
 
 def test_a_good_metric_is_exploited(folder):
