@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from evo.space import Observation, Request
 from kernels.ranks import kendall, spearman, spearman_top
@@ -16,7 +17,7 @@ from search_spaces.emq.problem import Problem
 from search_spaces.emq.scoring import Scored, rank_digests, score
 from search_spaces.emq.tables import Tables
 
-VERSION = 1
+VERSION = 2
 """Of the fitness: raise it when equal proxies would get other values."""
 
 
@@ -50,10 +51,12 @@ def fitness_of(scores: np.ndarray, accuracy: np.ndarray, options: EMQOptions) ->
 
 
 class EMQEvaluator:
-    """Fitness of proxies on the search rows.
+    """Fitness of proxies on the search rows: its mean over batches of images.
 
-    An observation's fingerprint is the digest of the proxy's rank vector over these rows: what fitness depends on, and
-    nothing else. Its `extra` holds the orientation, or why it was rejected.
+    A proxy whose fitness on the first batch is below `options.screen` keeps that one, and the other batches are not
+    looked at. An observation's fingerprint is the digest of the proxy's rank vectors over the search rows on the
+    batches that were looked at: what fitness depends on, and nothing else. Its `extra` holds the orientation on the
+    first batch and the fitness on each, or why it was rejected.
 
     Args:
         options: of the space.
@@ -62,7 +65,8 @@ class EMQEvaluator:
 
     def __init__(self, options: EMQOptions, problem: Problem) -> None:
         self._options = options
-        self._tables = Tables(problem.gathered, options.memory_mb)
+        share = max(1, options.memory_mb // len(problem.search))
+        self._tables = [Tables(gathered, share) for gathered in problem.search]
         rows = problem.search_rows
         self._places = problem.places[rows]
         self._accuracy = problem.accuracy[rows]
@@ -81,23 +85,45 @@ class EMQEvaluator:
         return [[o] * len(request.seeds) for o, request in zip(found, requests, strict=True)]
 
     def _observe(self, expressions: Sequence[Expression]) -> list[Observation]:
-        result = scored(self._tables, expressions, self._places)
+        first, values, digests = self._on(0, expressions)
+        seen = [[value] for value in values]
+        kept = [row for row, value in enumerate(values) if not first.rejected[row] and value >= self._options.screen]
+        reasons = list(first.rejected)
+        for batch in range(1, len(self._tables)):
+            kept = [row for row in kept if not reasons[row]]
+            if not kept:
+                break
+            result, values, more = self._on(batch, [expressions[row] for row in kept])
+            for row, value, digest, reason in zip(kept, values, more, result.rejected, strict=True):
+                seen[row].append(value)
+                digests[row] = xxhash.xxh3_128_digest(digests[row] + digest)
+                reasons[row] = reason
+        return [
+            _rejected(reason) if reason else _observation(found, int(sign), digest)
+            for reason, found, sign, digest in zip(reasons, seen, first.signs, digests, strict=True)
+        ]
+
+    def _on(self, batch: int, expressions: Sequence[Expression]) -> tuple[Scored, list[float], list[bytes]]:
+        """Scores, fitness and digests on one batch."""
+        result = scored(self._tables[batch], expressions, self._places)
         values = fitness_of(result.scores, self._accuracy, self._options).tolist()
-        digests = rank_digests(result.scores)
-        observations = []
-        for row, (value, digest) in enumerate(zip(values, digests, strict=True)):
-            if result.rejected[row]:
-                observations.append(_rejected(result.rejected[row]))
-            else:
-                # NaN: constant among the rows it scores highest
-                status: Any = "ok" if value == value else "nan"
-                extra = {"sign": int(result.signs[row])}
-                observations.append(Observation((value,), status, None, extra, "", digest))
-        return observations
+        return result, values, rank_digests(result.scores)
+
+
+def _observation(values: list[float], sign: int, digest: bytes) -> Observation:
+    total = 0.0
+    for value in values:
+        total += value
+    value = total / len(values)
+    status: Any = "ok" if value == value else "nan"  # NaN: constant among the rows it scores highest
+    extra: dict[str, Any] = {"sign": sign}
+    if len(values) > 1:
+        extra["batches"] = [round(v, 6) for v in values]
+    return Observation((value,), status, None, extra, "", digest)
 
 
 def _rejected(reason: str) -> Observation:
-    return Observation((), "invalid", None, {"rejected": reason})
+    return Observation((), "invalid", None, {"rejected": reason}, f"rejected: {reason}")
 
 
 __all__ = ["VERSION", "EMQEvaluator", "Genome", "fitness_of", "scored"]

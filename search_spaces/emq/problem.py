@@ -123,7 +123,9 @@ def problem_of(
     for batch in _wanted(options, held_out):
         path = subject.path(folder, batch)
         if not path.is_file():
-            write(path, subject.gather(batch, lambda done, total, what: progress(done, total, f"{table.network}: {what}")))
+            write(
+                path, subject.gather(batch, lambda done, total, what: progress(done, total, f"{table.network}: {what}"))
+            )
         found[batch] = read(path)
     method = None if options.rows == "all" else options.rows
     search, held = table.split(method=method)
@@ -231,8 +233,8 @@ def _subject(options: EMQOptions, held_out: bool) -> _Subject:
     needed = options.batch * (options.batches + options.fresh)
     if len(subject.labels) < needed:
         raise ConfigError(
-            f"the data for {name} have {len(subject.labels)} training samples; {options.batches} batches to search on and "
-            f"{options.fresh} to report on, of {options.batch} each, need {needed}",
+            f"the data for {name} have {len(subject.labels)} training samples; {options.batches} batches to search "
+            f"on and {options.fresh} to report on, of {options.batch} each, need {needed}",
             "give more samples, or set options.batch, options.batches or options.fresh",
         )
     return subject

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kernels.ranks import kendall, spearman, spearman_bootstrap
+from kernels.ranks import average_ranks, kendall, spearman, spearman_bootstrap
 from search_spaces.emq.evaluator import scored
 from search_spaces.emq.expression import expression
+from search_spaces.emq.gathered import Gathered
+from search_spaces.emq.known import KNOWN
 from search_spaces.emq.language import Genome
 from search_spaces.emq.options import EMQOptions
 from search_spaces.emq.problem import Problem
@@ -22,7 +24,12 @@ LEVEL = 0.95
 REGRESSION = "sqrt-bits regression"
 CEILING = "noise ceiling"
 FOLDS = 5
-WORDS = {"spread": "bootstrap over the table's rows", "paired": "over the same resampled rows"}
+RIVALS = ("fisher", "first_order", "output_error")
+"""Of `known.KNOWN`, those that stand in the literature and are not among `proxies.quantization.HANDMADE`."""
+WORDS = {
+    "spread": "means over batches of images, bootstrap over the table's rows and the batches",
+    "paired": "over the same resampled rows and batches",
+}
 """What intervals and differences are, for captions."""
 
 
@@ -33,7 +40,7 @@ class Contest:
     Attributes:
         task: for people.
         names: of the contenders.
-        scores: (contenders, rows) float64, larger is better; a row of NaN where one gives no score on this network.
+        scores: (batches, contenders, rows) float64, larger is better; NaN where one gives no score on this network.
         accuracy: (rows,) float64.
         ceiling: as in `Problem`.
         places: (rows, layers) indices of choices.
@@ -55,30 +62,37 @@ def rows(options: EMQOptions, genomes: Sequence[Genome], prepared: Prepared) -> 
     """Rows for the report's tables, by task and metric: hand-made proxies first, then the finalists.
 
     The first row is the hand-made proxy that was best on the search rows; every other's difference is to that one,
-    paired over the same resampled rows. "interval" and "difference" are [estimate, low, high, rows]: percentile
-    bootstrap over rows of the table. `against_best` is the difference to the hand-made proxy that turned out best on
-    this very task, which favours that one. The first finalist also carries "points", for a picture.
+    paired over the same resampled rows and batches. Correlations are means over batches of images that the search did
+    not see (`Problem.reported`); "interval" and "difference" are [estimate, low, high, rows]: percentile bootstrap
+    over rows of the table and over batches at once. `against_best` is the difference to the hand-made proxy that
+    turned out best on this very task, which favours that one. The first finalist also carries "points", for a picture.
     """
     search = prepared["search"]
     assert search is not None
-    chosen = best_handmade(search, search.search_rows)
+    chosen = best_handmade(options, search, search.search_rows)
     found = []
     for contest in contests(options, genomes, prepared):
         found += _table(contest, chosen, len(genomes))
     return found
 
 
-def handmade_scores(problem: Problem, which: np.ndarray) -> dict[str, np.ndarray]:
-    """By name, (rows,) scores of the hand-made proxies."""
+def handmade_scores(
+    options: EMQOptions, problem: Problem, gathered: Gathered, which: np.ndarray
+) -> dict[str, np.ndarray]:
+    """By name, (rows,) scores of the hand-made proxies on one batch, among them those of `RIVALS`."""
     places = problem.places[which]
-    return {name: raw_scores(table[None], places, ["mean"])[0] for name, table in problem.gathered.handmade.items()}
+    found = {name: raw_scores(table[None], places, ["mean"])[0] for name, table in gathered.handmade.items()}
+    rivals = genome_scores(options, problem, gathered, [KNOWN[name] for name in RIVALS], which)
+    return found | dict(zip(RIVALS, rivals, strict=True))
 
 
-def best_handmade(problem: Problem, which: np.ndarray) -> str:
-    """The hand-made proxy of the highest Spearman on these rows."""
-    found = handmade_scores(problem, which)
-    values = spearman(np.stack(list(found.values())), problem.accuracy[which])
-    return list(found)[int(np.nanargmax(values))]
+def best_handmade(options: EMQOptions, problem: Problem, which: np.ndarray) -> str:
+    """The hand-made proxy of the highest Spearman on these rows, over the batches that the search sees."""
+    values = []
+    for gathered in problem.search:
+        found = handmade_scores(options, problem, gathered, which)
+        values.append(spearman(np.stack(list(found.values())), problem.accuracy[which]))
+    return list(found)[int(np.nanargmax(np.mean(values, axis=0)))]
 
 
 def contests(options: EMQOptions, genomes: Sequence[Genome], prepared: Prepared) -> list[Contest]:
@@ -91,22 +105,26 @@ def contests(options: EMQOptions, genomes: Sequence[Genome], prepared: Prepared)
         inside = which == "search"
         both = np.sort(np.concatenate([problem.search_rows, problem.held_out_rows]))
         at = problem.held_out_rows if inside else both
-        made = handmade_scores(problem, at)
         if inside:
-            made[REGRESSION] = fitted(problem, problem.search_rows, at)
+            regression = {REGRESSION: fitted(problem, problem.search_rows, at)}
         else:
-            made[f"{REGRESSION}, its own rows"] = cross_fitted(problem, at)
-        own = genome_scores(options, problem, genomes, at)
+            regression = {f"{REGRESSION}, its own rows": cross_fitted(problem, at)}
+        scores = []
+        for gathered in problem.reported:
+            made = handmade_scores(options, problem, gathered, at) | regression
+            own = genome_scores(options, problem, gathered, genomes, at)
+            scores.append(np.concatenate([np.stack(list(made.values())), own]))
         names = (*made, *(f"finalist {i + 1}" for i in range(len(genomes))))
         task = f"{problem.name}, held-out rows" if inside else f"{problem.name}, held-out network"
-        scores = np.concatenate([np.stack(list(made.values())), own])
-        found.append(Contest(task, names, scores, problem.accuracy[at], problem.ceiling, problem.places[at]))
+        found.append(Contest(task, names, np.stack(scores), problem.accuracy[at], problem.ceiling, problem.places[at]))
     return found
 
 
-def genome_scores(options: EMQOptions, problem: Problem, genomes: Sequence[Genome], which: np.ndarray) -> np.ndarray:
-    """(genomes, rows) oriented scores; NaN where a proxy gives none on this network."""
-    tables = Tables(problem.gathered, options.memory_mb)
+def genome_scores(
+    options: EMQOptions, problem: Problem, gathered: Gathered, genomes: Sequence[Genome], which: np.ndarray
+) -> np.ndarray:
+    """(genomes, rows) oriented scores on one batch; NaN where a proxy gives none on this network."""
+    tables = Tables(gathered, options.memory_mb)
     found = np.full((len(genomes), len(which)), np.nan)
     for row, genome in enumerate(genomes):
         e = expression(genome)
@@ -142,13 +160,30 @@ def bootstrap_indices(rows: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[1, rows])).integers(rows, size=(RESAMPLES, rows))
 
 
+def bootstrap_batches(batches: int) -> np.ndarray:
+    """(RESAMPLES, batches), the same for every contender."""
+    return np.random.Generator(np.random.Philox(key=[2, batches])).integers(batches, size=(RESAMPLES, batches))
+
+
 def correlations(contest: Contest, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """(contenders,) estimates, and (contenders, RESAMPLES) of them over resampled rows; "Spearman" or "Kendall"."""
-    indices = bootstrap_indices(len(contest.accuracy))
-    if metric == "Spearman":
-        return spearman(contest.scores, contest.accuracy), spearman_bootstrap(contest.scores, contest.accuracy, indices)
-    drawn = [kendall(np.ascontiguousarray(contest.scores[:, i]), contest.accuracy[i]) for i in indices]
-    return kendall(contest.scores, contest.accuracy), np.stack(drawn, axis=1)
+    """(contenders,) means over batches, and (contenders, RESAMPLES) of them over resampled rows and batches;
+    "Spearman" or "Kendall"."""
+    indices, accuracy = bootstrap_indices(len(contest.accuracy)), contest.accuracy
+    estimates, drawn = [], []
+    for scores in contest.scores:
+        if metric == "Spearman":
+            estimates.append(spearman(scores, accuracy))
+            drawn.append(spearman_bootstrap(scores, accuracy, indices))
+        else:
+            estimates.append(kendall(scores, accuracy))
+            resampled = [kendall(np.ascontiguousarray(scores[:, i]), accuracy[i]) for i in indices]
+            drawn.append(np.stack(resampled, axis=1))
+    by_batch = np.stack(drawn)  # (batches, contenders, RESAMPLES)
+    chosen = bootstrap_batches(len(by_batch))
+    means = np.zeros(by_batch.shape[1:])
+    for place in range(len(by_batch)):
+        means += by_batch[chosen[:, place], :, np.arange(RESAMPLES)].T
+    return np.mean(estimates, axis=0), means / len(by_batch)
 
 
 def interval(estimate: float, drawn: np.ndarray, n: int) -> list[float]:
@@ -195,5 +230,5 @@ def _table(contest: Contest, chosen: str, finalists: int) -> list[dict[str, Any]
 
 
 def _points(contest: Contest, row: int) -> dict[str, list[float]]:
-    ranks = contest.scores[row].argsort().argsort()
+    ranks = average_ranks(contest.scores[:, row]).mean(axis=0).argsort(kind="stable").argsort()
     return {"rank": ranks.tolist(), "accuracy": [round(float(a), 5) for a in contest.accuracy]}

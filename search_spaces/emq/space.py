@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ class EMQ(BaseSpace[Genome]):
         top = f" {given.top}" if given.fitness == "spearman_top" else ""
         return {
             "table": load(given.search).checksum,
-            "model": f"{given.model} {given.data} {given.batch} {given.samples}",
+            "model": f"{given.model} {given.data} {given.batches} x {given.batch} above {given.screen} {given.samples}",
             "fitness": f"{given.fitness}{top} on {given.rows} rows, version {VERSION}, statistics {GATHERED}",
         }
 
@@ -114,7 +115,7 @@ class EMQ(BaseSpace[Genome]):
     def evaluator(self, prepared: Any) -> Evaluator:
         from search_spaces.emq.evaluator import EMQEvaluator
 
-        return EMQEvaluator(self.options, prepared["search"])
+        return EMQEvaluator(self.options, replace(prepared["search"], fresh=()))  # what the search never sees
 
     def costs(self, genome: Genome) -> Mapping[str, float]:
         """size: operators and inputs of the simplified proxy; of one that is rejected, its genes."""

@@ -7,15 +7,29 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 
 from evo import Search
 from evo.report.heldout import held_out
 from evo.run.reader import RunReader
 from search_spaces.emq import EMQ, EMQOptions
+from search_spaces.emq.expression import expression
 from search_spaces.emq.figures import figures, screening_counts
+from search_spaces.emq.gathered import Gathered
 from search_spaces.emq.known import KNOWN
-from search_spaces.emq.report import CEILING, REGRESSION, best_handmade, bootstrap_indices, cross_fitted, fitted, rows
+from search_spaces.emq.problem import Problem
+from search_spaces.emq.report import (
+    CEILING,
+    REGRESSION,
+    RIVALS,
+    best_handmade,
+    bootstrap_batches,
+    bootstrap_indices,
+    cross_fitted,
+    fitted,
+    rows,
+)
+from search_spaces.emq.tables import Tables
 from tests.search_spaces.emq import tiny
 from tests.search_spaces.emq.test_space import own
 
@@ -48,36 +62,61 @@ def test_correlations_are_over_held_out_rows_and_over_all_rows_of_the_other_netw
 
 def test_the_first_line_is_the_hand_made_proxy_that_was_best_on_the_search_rows() -> None:
     problem, found = tiny.problem(), report()
-    chosen = best_handmade(problem, problem.search_rows)
+    chosen = best_handmade(EMQOptions(), problem, problem.search_rows)
     for task in (INSIDE, OUTSIDE):
         assert next(r["name"] for r in found if r["task"] == task) == chosen
-    values = {
-        name: spearmanr(
-            [sum(t[p, i] for i, p in enumerate(row)) for row in problem.places[problem.search_rows]],
-            problem.accuracy[problem.search_rows],
-        ).statistic
-        for name, t in problem.gathered.handmade.items()
-    }
+    at, values = problem.search_rows, dict[str, float]()
+    for gathered in problem.search:
+        for name, scores in scores_of(problem, gathered, at).items():
+            values[name] = values.get(name, 0.0) + spearmanr(scores, problem.accuracy[at]).statistic
     assert chosen == max(values, key=lambda name: values[name])
+    assert {"fisher", "hawq_v2"} <= set(values)
+
+
+def scores_of(problem: Problem, gathered: Gathered, at: np.ndarray) -> dict[str, np.ndarray]:
+    """Of every hand-made proxy on a batch, row by row."""
+    made = {**gathered.handmade}
+    for name in RIVALS:
+        made[name] = -Tables(gathered).table(expression(KNOWN[name]))  # an error: the smaller the better
+    return {
+        name: np.array([sum(table[p, i] for i, p in enumerate(row)) for row in problem.places[at]])
+        for name, table in made.items()
+    }
 
 
 def test_differences_are_paired_over_the_same_rows() -> None:
     found, problem = report(), tiny.problem()
     at = problem.held_out_rows
-    chosen = found[0]["name"]
-    table, accuracy = problem.gathered.handmade, problem.accuracy[at]
+    chosen, accuracy = found[0]["name"], problem.accuracy[at]
+    other = "snip" if chosen != "snip" else "fisher"
+    scores = [scores_of(problem, gathered, at) for gathered in problem.fresh]
+    gaps = np.array(
+        [
+            [gap(of_batch[other][i], of_batch[chosen][i], accuracy[i]) for of_batch in scores]
+            for i in bootstrap_indices(len(at))
+        ]
+    )
+    batches = bootstrap_batches(2)
+    assert {tuple(sorted(set(row))) for row in batches.tolist()} == {(0,), (1,), (0, 1)}
+    drawn = np.take_along_axis(gaps, batches, axis=1).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    estimate = np.mean([gap(of_batch[other], of_batch[chosen], accuracy) for of_batch in scores])
+    entry = of(found, other, INSIDE)["difference"]
+    assert entry == pytest.approx([estimate, low, high, len(at)], abs=1e-9)
 
-    def scores(name: str) -> np.ndarray:
-        return np.array([sum(table[name][p, i] for i, p in enumerate(row)) for row in problem.places[at]])
 
-    a, b = scores("bit_sum"), scores(chosen)
-    indices = bootstrap_indices(len(at))[:200]
-    drawn = [spearmanr(a[i], accuracy[i]).statistic - spearmanr(b[i], accuracy[i]).statistic for i in indices]
-    entry = of(found, "bit_sum", INSIDE)["difference"]
-    assert entry[0] == pytest.approx(spearmanr(a, accuracy).statistic - spearmanr(b, accuracy).statistic, abs=1e-12)
-    # two hundred of the two thousand resamples already say where the interval lies
-    assert np.quantile(drawn, 0.025) == pytest.approx(entry[1], abs=0.06)
-    assert np.quantile(drawn, 0.975) == pytest.approx(entry[2], abs=0.06)
+def gap(a: np.ndarray, b: np.ndarray, accuracy: np.ndarray) -> float:
+    ranks = [rankdata(x) for x in (a, b, accuracy)]
+    return float(np.corrcoef(ranks[0], ranks[2])[0, 1] - np.corrcoef(ranks[1], ranks[2])[0, 1])
+
+
+def test_the_fresh_batches_alone_are_reported_on() -> None:
+    problem = tiny.problem()
+    found = rows(EMQOptions(), GENOMES, {"search": replace(problem, search=problem.search[::-1]), "held_out": None})
+    again = rows(EMQOptions(), GENOMES, {"search": problem, "held_out": None})
+    assert found == again
+    other = rows(EMQOptions(), GENOMES, {"search": replace(problem, fresh=problem.fresh[:1]), "held_out": None})
+    assert of(other, "finalist 1", INSIDE)["values"] != of(found, "finalist 1", INSIDE)["values"]
 
 
 def test_best_here_is_the_best_hand_made_proxy_of_the_task_itself() -> None:
@@ -114,10 +153,10 @@ def test_the_ceiling_stands_beside() -> None:
 
 def test_a_finalist_that_gives_no_score_on_the_other_network_is_left_out_there() -> None:
     problem = tiny.problem()
-    samples = problem.gathered.samples
+    samples = problem.fresh[0].samples
     zero = {**samples.values, "output_gradient": samples.values["output_gradient"] * 0.0}
-    gathered = replace(problem.gathered, samples=replace(samples, values=zero))
-    found = report(gathered=gathered)
+    gathered = replace(problem.fresh[0], samples=replace(samples, values=zero))
+    found = report(fresh=(gathered,))
     assert not [r for r in found if r["task"] == OUTSIDE and r["genome_index"] == 0]
     assert of(found, "finalist 1", INSIDE)["genome_index"] == 0
 

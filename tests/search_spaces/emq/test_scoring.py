@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evo.space import Request
+from evo.space import Observation, Request
 from kernels.ranks import kendall, spearman, spearman_top
 from search_spaces.emq.evaluator import EMQEvaluator, scored
 from search_spaces.emq.expression import expression
 from search_spaces.emq.known import KNOWN
 from search_spaces.emq.options import EMQOptions
+from search_spaces.emq.problem import Problem
 from search_spaces.emq.scoring import (
     BIT_FREE,
     CONSTANT,
@@ -123,26 +126,58 @@ def requests(genomes):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("fitness", ["spearman", "kendall", "spearman_top"])
 def test_fitness_is_the_named_correlation_on_the_search_rows(fitness: str) -> None:
     problem = tiny.problem()
-    options = EMQOptions(fitness=fitness, top=0.4, invariance="none")  # type: ignore[arg-type]
+    options = EMQOptions(fitness=fitness, top=0.4, invariance="none", screen=-2.0)  # type: ignore[arg-type]
     genomes = list(KNOWN.values())
     found = [answer[0] for answer in EMQEvaluator(options, problem).evaluate(requests(genomes))]
     rows = problem.search_rows
-    result = scored(Tables(problem.gathered), [expression(g) for g in genomes], problem.places[rows])
     accuracy = problem.accuracies[rows].mean(1)
-    expected = {
-        "spearman": lambda: spearman(result.scores, accuracy),
-        "kendall": lambda: kendall(result.scores, accuracy),
-        "spearman_top": lambda: spearman_top(result.scores, accuracy, (0.4,))[:, 0],
-    }[fitness]()
-    assert [o.values[0] for o in found] == expected.tolist()
+    expected, results = [], []
+    for gathered in problem.search:
+        result = scored(Tables(gathered), [expression(g) for g in genomes], problem.places[rows])
+        results.append(result)
+        expected.append(
+            {
+                "spearman": lambda r: spearman(r.scores, accuracy),
+                "kendall": lambda r: kendall(r.scores, accuracy),
+                "spearman_top": lambda r: spearman_top(r.scores, accuracy, (0.4,))[:, 0],
+            }[fitness](result)
+        )
+    assert [o.values[0] for o in found] == ((expected[0] + expected[1]) / 2).tolist()
+    assert not np.array_equal(*expected), "two batches that agree show nothing"
     assert all(o.status == "ok" for o in found)
-    assert [o.extra["sign"] for o in found] == result.signs.tolist()  # type: ignore[index]
-    assert [o.fingerprint for o in found] == rank_digests(result.scores)
+    assert [o.extra["sign"] for o in found] == results[0].signs.tolist()  # type: ignore[index]
+    digests = zip(*(rank_digests(result.scores) for result in results), strict=True)
+    assert [o.fingerprint for o in found] == [xxhash.xxh3_128_digest(a + b) for a, b in digests]
+
+
+def test_below_the_screen_only_the_first_batch_counts() -> None:
+    problem, genomes = tiny.problem(), list(KNOWN.values())
+    alone = replace(problem, search=problem.search[:1])
+
+    def found(of: Problem, screen: float) -> list[Observation]:
+        options = EMQOptions(invariance="none", screen=screen)
+        return [answer[0] for answer in EMQEvaluator(options, of).evaluate(requests(genomes))]
+
+    on_one, on_both = found(alone, -2.0), found(problem, -2.0)
+    screen = sorted(o.values[0] for o in on_one)[len(genomes) // 2]
+    for screened, one, both in zip(found(problem, screen), on_one, on_both, strict=True):
+        assert screened == (both if one.values[0] >= screen else one)
+    assert found(problem, 1.0) == on_one
+
+
+def test_what_is_rejected_on_a_later_batch_is_rejected() -> None:
+    problem, genome = tiny.problem(), KNOWN["fisher"]
+    samples = problem.search[1].samples
+    zero = {**samples.values, "output_gradient": samples.values["output_gradient"] * 0.0}
+    broken = replace(problem.search[1], samples=replace(samples, values=zero))
+    options = EMQOptions(screen=-2.0)
+    changed = replace(problem, search=(problem.search[0], broken))
+    [[before]], [[after]] = (EMQEvaluator(options, p).evaluate(requests([genome])) for p in (problem, changed))
+    assert before.status == "ok"
+    assert after.status == "invalid"
 
 
 def test_held_out_rows_do_not_touch_the_fitness() -> None:
-    from dataclasses import replace
-
     problem = tiny.problem()
     accuracies = problem.accuracies.copy()
     accuracies[problem.held_out_rows] = 0.5
@@ -190,5 +225,6 @@ def test_rejected_expressions_are_told_so() -> None:
     found = [answer[0] for answer in EMQEvaluator(EMQOptions(), tiny.problem()).evaluate(requests([flat, overflow]))]
     assert [o.status for o in found] == ["invalid", "invalid"]
     assert [o.extra["rejected"] for o in found] == ["bit-independent", "not finite"]  # type: ignore[index]
+    assert [o.message for o in found] == ["rejected: bit-independent", "rejected: not finite"]
     with pytest.raises(ValueError, match="bit-independent"):
         Tables(tiny.gathered()).table(expression(flat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from search_spaces.emq.benchmark.loading import save
 from search_spaces.emq.benchmark.table import make_table
 from search_spaces.emq.known import KNOWN
 from search_spaces.emq.language import Genome
+from search_spaces.emq.statistics import gather_samples
 from tests.search_spaces.emq import tiny
 
 
@@ -35,9 +37,22 @@ def own(folder: Any, **more: Any) -> EMQOptions:
     """Options for the tiny network."""
     given = {
         "search": table_file(folder), "model": "tests.search_spaces.emq.tiny:model",
-        "data": "tests.search_spaces.emq.tiny:batch", "held_out": None, "samples": 64, **more,
+        "data": "tests.search_spaces.emq.tiny:samples", "held_out": None, "samples": 64, "batch": 12, "batches": 2,
+        "fresh": 1, **more,
     }  # fmt: skip
     return EMQOptions(**given)
+
+
+OTHER = {
+    "held_out_model": "tests.search_spaces.emq.tiny:model",
+    "held_out_data": "tests.search_spaces.emq.tiny:samples",
+}
+
+
+def tiny_input(images: Any) -> np.ndarray:
+    """What a proxy sees as `layer_input` of the network on these images."""
+    found = gather_samples(tiny.model(), images, tiny.samples()[1][:12], tiny.LAYERS, tiny.CHOICES, 64, tiny.HESSIAN)
+    return found.samples.values["layer_input"]
 
 
 def preparation(folder: Any) -> Preparation:
@@ -79,14 +94,50 @@ def test_what_was_gathered_is_kept_by_content(tmp_path: Any) -> None:
     space = EMQ(own(tmp_path))
     first = space.prepare(preparation(tmp_path / "kept"))
     files = sorted((tmp_path / "kept").iterdir())
-    assert len(files) == 1
+    assert len(files) == 3, "one a batch"
     before = files[0].stat().st_mtime_ns
     again = EMQ(own(tmp_path)).prepare(preparation(tmp_path / "kept"))
     assert files[0].stat().st_mtime_ns == before, "it was gathered again"
     for word, value in first["search"].gathered.samples.values.items():
         assert np.array_equal(value, again["search"].gathered.samples.values[word])
     EMQ(own(tmp_path, samples=32)).prepare(preparation(tmp_path / "kept"))
-    assert len(list((tmp_path / "kept").iterdir())) == 2, "fewer samples are other statistics"
+    assert len(list((tmp_path / "kept").iterdir())) == 6, "fewer samples are other statistics"
+
+
+def test_batches_share_no_image_and_the_report_has_its_own(tmp_path: Any) -> None:
+    options = own(tmp_path, held_out=table_file(tmp_path, "other"), **OTHER)
+    prepared = EMQ(options).prepare(preparation(tmp_path / "kept"))
+    search, held_out = prepared["search"], prepared["held_out"]
+    assert [len(p) for p in (search.search, search.fresh, held_out.search, held_out.fresh)] == [2, 1, 0, 1]
+    images, _ = tiny.samples()
+    for number, gathered in enumerate((*search.search, *search.fresh)):
+        assert np.array_equal(
+            gathered.samples.values["layer_input"], tiny_input(images[12 * number : 12 * number + 12])
+        )
+    assert np.array_equal(
+        held_out.fresh[0].samples.values["layer_input"], search.fresh[0].samples.values["layer_input"]
+    )
+
+
+def test_without_fresh_batches_the_report_takes_those_of_the_search(tmp_path: Any) -> None:
+    options = own(tmp_path, held_out=table_file(tmp_path, "other"), fresh=0, **OTHER)
+    prepared = EMQ(options).prepare(preparation(tmp_path / "kept"))
+    assert prepared["search"].reported == prepared["search"].search
+    assert len(prepared["held_out"].reported) == 2
+
+
+def test_an_evaluator_does_not_hold_what_the_report_is_on(tmp_path: Any) -> None:
+    space = EMQ(own(tmp_path))
+    prepared = space.prepare(preparation(tmp_path / "kept"))
+    seen = pickle.dumps(space.evaluator(prepared))
+    value = prepared["search"].fresh[0].samples.values["output_gradient"]
+    assert prepared["search"].search[0].samples.values["output_gradient"].tobytes() in seen
+    assert value.tobytes() not in seen
+
+
+def test_too_few_samples_are_told(tmp_path: Any) -> None:
+    with pytest.raises(ConfigError, match="have 48 training samples; 4 batches to search on and 1 to report on"):
+        EMQ(own(tmp_path, batches=4)).prepare(preparation(tmp_path / "kept"))
 
 
 def test_search_rows_and_held_out_rows_share_none(tmp_path: Any) -> None:

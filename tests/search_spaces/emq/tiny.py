@@ -46,16 +46,23 @@ def model() -> TinyNet:
 
 
 @cache
-def batch() -> tuple[Tensor, Tensor]:
-    """Images (12, 1, 8, 8) and labels (12,)."""
-    generator = torch.Generator().manual_seed(5)
+def batch(number: int = 0) -> tuple[Tensor, Tensor]:
+    """Images (12, 1, 8, 8) and labels (12,): one of several batches."""
+    generator = torch.Generator().manual_seed(5 + number)
     return torch.randn(12, 1, 8, 8, generator=generator), torch.randint(5, (12,), generator=generator)
 
 
 @cache
-def gathered(most: int | None = 64) -> Gathered:
-    """Statistics of the network."""
-    return gather_samples(model(), *batch(), LAYERS, CHOICES, most, HESSIAN)
+def samples(batches: int = 4) -> tuple[Tensor, Tensor]:
+    """All batches, one after another: (48, 1, 8, 8) and (48,)."""
+    parts = [batch(number) for number in range(batches)]
+    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+@cache
+def gathered(most: int | None = 64, number: int = 0) -> Gathered:
+    """Statistics of the network on a batch."""
+    return gather_samples(model(), *batch(number), LAYERS, CHOICES, most, HESSIAN)
 
 
 @cache
@@ -74,10 +81,10 @@ def accuracies(bits: np.ndarray, seeds: int = 3) -> np.ndarray:
 
 @cache
 def problem() -> Problem:
-    """The network with a made-up table of 60 rows."""
+    """The network with a made-up table of 60 rows, seen on two batches and reported on two others."""
     bits = configurations()
     order = np.random.default_rng(2).permutation(len(bits))
     return Problem(
-        "tiny", gathered(), places_of(bits, CHOICES), accuracies(bits), np.sort(order[:36]), np.sort(order[36:]), 0.9,
-        (0.98, 0.97, 0.99),
+        "tiny", (gathered(), gathered(64, 1)), (gathered(64, 2), gathered(64, 3)), places_of(bits, CHOICES),
+        accuracies(bits), np.sort(order[:36]), np.sort(order[36:]), 0.9, (0.98, 0.97, 0.99),
     )  # fmt: skip
