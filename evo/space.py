@@ -424,8 +424,8 @@ class BaseSpace(Generic[G]):
         return cls.defaults
 
     def locate(self, folder: Path) -> None:
-        """Told by the commands that read a stored run, before they describe, draw or export its genomes: where `prepare`
-        left its files. They may be gone."""
+        """Told by the commands that read a stored run, before they describe, draw or export its genomes: where
+        `prepare` left its files. They may be gone."""
 
     def sample(self, rng: np.random.Generator) -> G:
         raise NotImplementedError(f"{type(self).__name__}.sample")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evo.errors import EvaluatorError, InvalidGenomeError
-from evo.space import Axis, BaseSpace, Evaluator, Figure, Json, Objective, Preparation, Rung, Variation
+from evo.space import Axis, BaseSpace, Evaluator, Figure, Json, Judgement, Objective, Preparation, Rung, Variation
 from search_spaces.robot.options import RobotOptions
 from search_spaces.robot.stored import StoredPool, pool_path, read_pool
 
@@ -30,8 +30,8 @@ STEP = 0.3
 class Robot(BaseSpace[Genome]):
     """Architectures of a pool, found by weighting training-free metrics of them.
 
-    With a table, it is read; without one, networks are scored and trained (`live/`), and `prepare` makes the pool: before
-    it, weights stand for no architecture yet. An architecture may then be any of the space, not of the pool alone.
+    With a table, it is read; without one, networks are scored and trained (`live/`), and `prepare` makes the pool:
+    before it, weights stand for no architecture yet. An architecture may then be any of the space, in the pool or not.
 
     After He et al., "Robustifying and Boosting Training-Free Neural Architecture Search" (RoBoT; ICLR 2024). Two
     genomes are the same where they stand for the same architecture, so that a repeat costs nothing; the number of
@@ -40,6 +40,10 @@ class Robot(BaseSpace[Genome]):
     Args:
         options: of the space.
         problem: a pool with accuracies that is there already; None: that of the options.
+
+    Attributes:
+        live: whether networks are scored and trained.
+        folder: where a run prepared the pool, as `locate` was told.
     """
 
     name = "robot"
@@ -67,9 +71,9 @@ class Robot(BaseSpace[Genome]):
         super().__init__(options)
         self._problem = problem
         self._given = problem is not None
-        self._live = self.options.live and problem is None
+        self.live = self.options.live and problem is None
         self._neighbours: Neighbours | None = None
-        self._folder: Path | None = None
+        self.folder: Path | None = None
         self._stored: StoredPool | None = None
 
     @classmethod
@@ -85,7 +89,7 @@ class Robot(BaseSpace[Genome]):
             EvaluatorError: a live run that was not prepared.
         """
         if self._problem is None:
-            if self._live:
+            if self.live:
                 raise EvaluatorError("the pool of a live run is known once it is prepared", "call prepare first")
             from search_spaces.robot.problem import problem_of
 
@@ -101,13 +105,13 @@ class Robot(BaseSpace[Genome]):
 
     def locate(self, folder: Path) -> None:
         """Where `prepare` left the pool, for commands that read a stored run: see `evo.space.BaseSpace.locate`."""
-        self._folder = folder
+        self.folder = folder
 
     @property
     def stored(self) -> StoredPool | None:
         """The pool as `prepare` left it, read without numpy; None: it is not there, or nobody said where."""
-        if self._stored is None and self._folder is not None:
-            self._stored = read_pool(pool_path(self._folder, self.options))
+        if self._stored is None and self.folder is not None:
+            self._stored = read_pool(pool_path(self.folder, self.options))
         return self._stored
 
     # Genomes.
@@ -117,7 +121,7 @@ class Robot(BaseSpace[Genome]):
         so."""
         if self.options.sample == "weights":
             return tuple(float(rng.uniform(axis.low, axis.high)) for axis in self.box())
-        if self._live and self._problem is None:
+        if self.live and self._problem is None:
             from search_spaces.robot.live.drawing import drawn
 
             known = drawn(self.recipe, self.options.pool, self.options.draw)
@@ -127,7 +131,7 @@ class Robot(BaseSpace[Genome]):
 
     def mutate(self, genome: Genome, rng: np.random.Generator) -> Variation:
         """One operation of an architecture, or one weight."""
-        if isinstance(genome, str) and self._live:
+        if isinstance(genome, str) and self.live:
             space = self.recipe.space()
             return Variation(space.encode(space.mutate(space.decode(genome), rng)), "operation")
         if isinstance(genome, str):
@@ -163,7 +167,7 @@ class Robot(BaseSpace[Genome]):
         In a live run: that architecture's own canonical form, None where it is none of the space; and of weights that
         nothing is prepared for, the weights.
         """
-        if self._live:
+        if self.live:
             if self._problem is None and not isinstance(genome, str):
                 return b"weights" + struct.pack(f"<{len(genome)}d", *genome)
             row = None if isinstance(genome, str) else self.row(genome)
@@ -184,7 +188,7 @@ class Robot(BaseSpace[Genome]):
         return pool.top(genome)
 
     def namespace(self) -> Mapping[str, str]:
-        if self._live:
+        if self.live:
             from search_spaces.robot.live.problem import namespace
 
             return namespace(self.options)
@@ -198,7 +202,7 @@ class Robot(BaseSpace[Genome]):
     def box(self) -> Sequence[Axis]:
         """One axis a metric; in a live run, before it is prepared, one for each that is asked for."""
         low = -1.0 if self.options.weights == "signed" else 0.0
-        if self._live and self._problem is None:
+        if self.live and self._problem is None:
             from search_spaces.robot.live.names import checked_metrics
 
             return tuple(Axis(name, low, 1.0) for name in checked_metrics(self.options))
@@ -225,7 +229,8 @@ class Robot(BaseSpace[Genome]):
     # Evaluation.
 
     def prepare(self, preparation: Preparation) -> StoredPool | None:
-        """The pool; None where one was given. In a live run its networks are scored by the workers: a minute or so, and kept for the next run."""
+        """The pool; None where one was given. In a live run its networks are scored by the workers: a minute or so,
+        and kept for the next run."""
         if self._given:
             return None
         from search_spaces.robot.preparing import prepared
@@ -234,7 +239,7 @@ class Robot(BaseSpace[Genome]):
         return self._stored
 
     def evaluator(self, prepared: Any) -> Evaluator:
-        if self._live:
+        if self.live:
             from search_spaces.robot.live.evaluator import LiveEvaluator
 
             return LiveEvaluator(self.recipe, prepared)
@@ -245,7 +250,7 @@ class Robot(BaseSpace[Genome]):
     def report(self, genomes: Sequence[Genome], seeds: Sequence[int], prepared: Any) -> list[dict[str, Any]]:
         """Test accuracy of the finalists: read beside the pool's best and its median (`report.py`), or trained beside
         random members of the pool (`live/report.py`)."""
-        if self._live:
+        if self.live:
             from search_spaces.robot.live.report import rows as live_rows
 
             return live_rows(self.recipe, prepared, [str(self.architecture(genome)) for genome in genomes], seeds)
@@ -262,7 +267,7 @@ class Robot(BaseSpace[Genome]):
         if self._problem is None and self.stored is not None:
             row = self.stored.top(genome)
             return None if row is None else self.stored.architectures[row]
-        if self._problem is None and self._live:
+        if self._problem is None and self.live:
             return None
         row = self.row(genome)
         return None if row is None else self.problem.pool.architectures[row]
@@ -275,7 +280,7 @@ class Robot(BaseSpace[Genome]):
         return tuple(axis.name for axis in self.box())
 
     def describe(self, genome: Genome) -> str:
-        """The weights, largest first, and the architecture that they stand for."""
+        """The architecture that weights stand for, and these, largest first."""
         if isinstance(genome, str):
             return genome
         names = self.metrics
@@ -283,8 +288,10 @@ class Robot(BaseSpace[Genome]):
             return f"{len(genome)} weights, which do not fit the {len(names)} metrics of this pool"
         weights = sorted(zip(names, genome, strict=True), key=lambda pair: -abs(pair[1]))
         found = self.architecture(genome)
-        first = "first: not known before the pool is there" if found is None else f"first: {found}"
-        return "\n".join([*(f"{weight:+.3f} {name}" for name, weight in weights), first])
+        first = "architecture not known: the pool is not here" if found is None else found
+        used = [f"  {weight:+.3f} {name}" for name, weight in weights if weight]
+        rest = [f"  0 for the other {len(weights) - len(used)}"] if len(used) < len(weights) else []
+        return "\n".join([first, "ranks first by", *used, *rest])
 
     def summary(self, genome: Genome) -> str:
         found = self.architecture(genome)
@@ -304,3 +311,16 @@ class Robot(BaseSpace[Genome]):
         from search_spaces.robot.export import export
 
         return export(self, genome, path, origin)
+
+    def build_benchmark(
+        self, settings: Mapping[str, Any], folder: Path, progress: Callable[[int, int, str], None]
+    ) -> Judgement:
+        """A table of trained cells with all metrics, as the one that ships; see `benchmark/`."""
+        from search_spaces.robot.benchmark.building import build
+
+        return build(settings, folder, progress)
+
+    def benchmark_settings(self) -> type:
+        from search_spaces.robot.benchmark.settings import Settings
+
+        return Settings

@@ -107,7 +107,7 @@ class OwnSpace:
                 f"architecture space {title} lacks {', '.join(lacking)}",
                 "a space has sample(rng), encode(architecture) and build(architecture)",
             )
-        self._space = space
+        self._space = self.own = space
         self.name = str(getattr(space, "name", title))
         self._decodes = callable(getattr(space, "decode", None))
         self.mutates = self._decodes and callable(getattr(space, "mutate", None))

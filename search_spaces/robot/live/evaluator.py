@@ -1,4 +1,4 @@
-"""The evaluator of a live run: the architecture that a genome stands for is trained, and judged on validation images."""
+"""The evaluator of a live run: the architecture that a genome stands for is trained, and judged."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LiveEvaluator:
     """Trains networks, one at a time.
 
     An observation's value is the accuracy on all validation images, in percent. Its `extra` names the architecture and
-    has the curve: for each epoch the mean loss (null where it diverged), and the accuracies on training images and on watched validation images.
-    Nothing of it depends on test images.
+    has the curve: for each epoch the mean loss (null where it diverged), and the accuracies on training images and on
+    watched validation images. Nothing of it depends on test images.
 
     Args:
         recipe: how to build and train.

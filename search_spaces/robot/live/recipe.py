@@ -96,7 +96,8 @@ def scoring_identity(recipe: Recipe, metrics: tuple[str, ...], draw: int) -> str
     """Hexadecimal digest of what the metrics of a pool's architectures depend on; the code that computes them too."""
     of = training_identity(recipe)
     what = {
-        "of": of["architectures"], "images": of["images"], "batch": recipe.metric_batch, "seed": recipe.metric_seed, "draw": draw, "identity": recipe.identity,
+        "of": of["architectures"], "images": of["images"], "draw": draw, "identity": recipe.identity,
+        "batch": recipe.metric_batch, "seed": recipe.metric_seed,
         "metrics": metrics, "code": metrics_code(), "backend": dict(numeric_backend()), "version": VERSION,
     }  # fmt: skip
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

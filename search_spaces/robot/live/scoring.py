@@ -124,7 +124,7 @@ def measured(recipe: Recipe, metrics: tuple[str, ...], apart: tuple[str, ...], t
 def _values(
     model: Any, batch: tuple[Any, Any], names: tuple[str, ...], seed: int, errors: dict[str, str]
 ) -> dict[str, float]:
-    """Metrics of a model; where some cannot be computed, halves of the names are tried, and the culprits' errors kept."""
+    """Metrics of a model; where some cannot be computed, halves of the names are tried, and errors kept by name."""
     from proxies.errors import ProxyError
     from proxies.network import score
 
