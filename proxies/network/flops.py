@@ -14,10 +14,11 @@ class Flops(Observer):
     The convention is NAS-Bench-Suite-Zero's (tensorwatch): a multiply-accumulate is 1, a bias of a convolution 1 an
     output, that of a linear layer nothing; a normalised element 2, a ReLU 1; a pooled element as many as its window
     has; an element of a global or adaptive pool (h + 1)(w + 1), h x w its window (that is what their code gives: on
-    CIFAR-10 the empty NAS-Bench-201 network has 7,943,872). Sums of tensors, and operations of other kinds, are free.
+    CIFAR-10 the empty NAS-Bench-201 network has 7,943,872). Sums of tensors and operations of other kinds are free, and
+    so is what torch's own attention does inside itself.
     """
 
-    kinds = frozenset({"convolution", "linear", "batch_norm", "norm", "relu", "pool", "global_pool", "mean"})
+    kinds = frozenset({"convolution", "linear", "batch_norm", "norm", "relu", "pool", "global_pool", "mean", "product"})
 
     def __init__(self) -> None:
         self.count = 0
@@ -28,7 +29,7 @@ class Flops(Observer):
         if call.kind == "convolution":
             weight = call.arguments["weight"]
             self.count += output.numel() * (weight[0].numel() + (call.arguments.get("bias") is not None))
-        elif call.kind == "linear":
+        elif call.kind in ("linear", "product"):
             self.count += output.numel() * given.shape[-1]
         elif call.kind in ("batch_norm", "norm"):
             self.count += 2 * output.numel()

@@ -13,7 +13,7 @@ from proxies.errors import ProxyError, UnsupportedModelError
 from proxies.network.activations import ChannelMaps, ReluPatterns
 from proxies.network.az import AZ, az, features_of
 from proxies.network.flops import Flops
-from proxies.network.gradients import synflow
+from proxies.network.gradients import fisher, synflow
 from proxies.network.kernel import FixedStatistics, LayerCall, LayerCalls, kernel
 from proxies.network.settings import Settings, checked_outputs
 from proxies.network.smoothness import zen
@@ -35,12 +35,11 @@ class Evidence:
         patterns: ReLU states on the batch.
         gradients: dL/dW.
         products: H dL/dW.
-        calls: the layers' runs on the batch; `saliency` holds dL/d(output) of each.
+        fisher, zen, az, synflow: these metrics, computed at once: what they look at is large.
         jacobian: d(sum of outputs)/d(images), as the images.
         kernel: (n, n) float64.
         parts: for each part of the batch its dL/dW.
         maps: of convolutions on one random image.
-        zen, az, synflow: these metrics.
     """
 
     params: int
@@ -50,8 +49,7 @@ class Evidence:
     patterns: ReluPatterns | None = None
     gradients: Sequence[Tensor] | None = None
     products: Sequence[Tensor] | None = None
-    calls: Sequence[LayerCall] = ()
-    saliency: Sequence[Tensor] | None = None
+    fisher: float = math.nan
     jacobian: Tensor | None = None
     kernel: Tensor | None = None
     parts: list[Sequence[Tensor]] | None = None
@@ -199,7 +197,12 @@ class _Passes:
             found.products = _backward(along, weights)
         found.gradients = [gradient.detach() for gradient in gradients]
         if "saliency" in needs:
-            found.calls, found.saliency = runs, [gradient.detach() for gradient in came_back[len(weights) :]]
+            found.fisher = fisher(
+                [call.output for call in runs],
+                [gradient.detach() for gradient in came_back[len(weights) :]],
+                [call.weight[0].numel() for call in runs],
+                [call.kind == "linear" for call in runs],
+            )
 
     def halves(self, found: Evidence, parts: int) -> None:
         """dL/dW of each part of the batch by itself, with its own normalisation."""

@@ -96,15 +96,6 @@ def _score(
     return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
 
 
-def _fisher(found: Evidence, batch: Batch, settings: Settings) -> float:
-    return gradients.fisher(
-        [call.output for call in found.calls],
-        found.saliency,
-        [call.weight[0].numel() for call in found.calls],
-        [call.kind == "linear" for call in found.calls],
-    )
-
-
 Formula = Callable[[Evidence, Batch, Settings], float]
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType(
@@ -114,7 +105,7 @@ FORMULAS: Mapping[str, Formula] = MappingProxyType(
         "grad_norm": lambda found, batch, settings: gradients.grad_norm(found.gradients),
         "snip": lambda found, batch, settings: gradients.snip(found.weights, found.gradients),
         "grasp": lambda found, batch, settings: gradients.grasp(found.weights, found.products),
-        "fisher": _fisher,
+        "fisher": lambda found, batch, settings: found.fisher,
         "synflow": lambda found, batch, settings: found.synflow,
         "jacov": lambda found, batch, settings: jacobian.jacov(found.jacobian),
         "naswot": lambda found, batch, settings: activations.naswot(found.patterns.agreement()),

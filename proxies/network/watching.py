@@ -49,6 +49,10 @@ FUNCTIONS: Mapping[Callable[..., Any], tuple[str, tuple[str, ...]]] = {
     torch.max_pool2d: ("pool", _POOL),
     F.adaptive_avg_pool2d: ("global_pool", ("input",)),
     F.adaptive_max_pool2d: ("global_pool", ("input",)),
+    **{
+        function: ("product", ("input", "other"))
+        for function in (torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.mm, Tensor.bmm, Tensor.__matmul__)
+    },
     Tensor.mean: ("mean", ("input", "dim")),
     torch.mean: ("mean", ("input", "dim")),
 }  # fmt: skip

@@ -62,3 +62,16 @@ def test_the_empty_network_of_nas_bench_201_has_the_published_number():
     found = score(model, batch(2, (3, 32, 32)), ["flops", "params"])
     # idx 1651 of NAS-Bench-201 ("none" on every edge), NAS-Bench-Suite-Zero's table: 7.943872 M, 73,306
     assert found == {"flops": 7_943_872.0, "params": 73_306.0}
+
+
+def test_products_of_matrices_count_their_multiply_accumulates():
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            pairs = x[:, :, None] @ x[:, None, :]
+            return self.layer(torch.matmul(pairs, x[:, :, None])[:, :, 0])
+
+    assert score(Product(), batch(4, (6,)), ["flops"])["flops"] == 36 * 1 + 6 * 6 + 24
