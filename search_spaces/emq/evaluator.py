@@ -12,12 +12,13 @@ from evo.space import Observation, Request
 from kernels.ranks import kendall, spearman, spearman_top
 from search_spaces.emq.expression import Expression, expression
 from search_spaces.emq.language import Genome
+from search_spaces.emq.operators import FLIPS
 from search_spaces.emq.options import EMQOptions
 from search_spaces.emq.problem import Problem
-from search_spaces.emq.scoring import Scored, rank_digests, score
+from search_spaces.emq.scoring import Scored, rank_digests, score, score_samples
 from search_spaces.emq.tables import Tables
 
-VERSION = 2
+VERSION = 3
 """Of the fitness: raise it when equal proxies would get other values."""
 
 
@@ -29,10 +30,29 @@ def scored(tables: Tables, expressions: Sequence[Expression], places: np.ndarray
         expressions: n that were not rejected.
         places: (m, layers), configurations as indices of choices.
     """
-    stacked = np.empty((len(expressions), len(tables.choices), tables.n_layers))
+    over_layers = [row for row, e in enumerate(expressions) if e.aggregation != FLIPS]
+    stacked = np.empty((len(over_layers), len(tables.choices), tables.n_layers))
+    for at, row in enumerate(over_layers):
+        stacked[at] = tables.table(expressions[row])
+    some = [expressions[row] for row in over_layers]
+    found = score(stacked, places, [e.aggregation for e in some], [not e.released for e in some])
+    if len(some) == len(expressions):
+        return found
+    whole = Scored(
+        np.zeros((len(expressions), len(places))),
+        np.ones(len(expressions), np.int64),
+        np.full(len(expressions), "", object),
+    )
     for row, e in enumerate(expressions):
-        stacked[row] = tables.table(e)
-    return score(stacked, places, [e.aggregation for e in expressions], [not e.released for e in expressions])
+        if e.aggregation == FLIPS:
+            _put(whole, [row], score_samples(tables.table(e), tables.margins, places))
+    _put(whole, over_layers, found)
+    return whole
+
+
+def _put(whole: Scored, rows: Sequence[int], found: Scored) -> None:
+    at = np.array(rows, np.int64)
+    whole.scores[at], whole.signs[at], whole.rejected[at] = found.scores, found.signs, found.rejected
 
 
 def fitness_of(scores: np.ndarray, accuracy: np.ndarray, options: EMQOptions) -> np.ndarray:

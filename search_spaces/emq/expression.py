@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from search_spaces.emq.language import Genome
-from search_spaces.emq.operators import COMMUTATIVE, COMPARING, INPUTS, REDUCING, SCALAR
+from search_spaces.emq.operators import COMMUTATIVE, COMPARING, FLIPS, INPUTS, REDUCING, SAMPLE, SCALAR
 
 BIT_FREE = "bit-independent"
 INVALID = "invalid"
@@ -61,8 +61,9 @@ class Expression(NamedTuple):
     """What a genome comes to.
 
     Attributes:
-        term: of a layer at a bit-width, kind "scalar"; None where the genome is rejected unseen.
-        aggregation: over layers, "mean" or "max"; the weighted sums are means of weighted terms.
+        term: of a layer at a bit-width, kind "scalar" ("sample" for the aggregation "flips"); None where the genome is
+            rejected unseen.
+        aggregation: over layers, "mean", "max" or "flips"; the weighted sums are means of weighted terms.
         released: whether the operators are those of mode "as-released".
         rejected: "" or why: "invalid" (it can give no number), "bit-independent".
     """
@@ -91,16 +92,22 @@ def expression(genome: Genome) -> Expression:
             return Expression(_released(genome), "mean", True)
         except _CannotBe:
             return Expression(None, "mean", True, INVALID)
-    term = to_mean(_structured(genome))
-    aggregation = genome.aggregation
+    value, aggregation = _structured(genome), genome.aggregation
+    if aggregation == FLIPS and value.kind == SAMPLE:
+        return _of_samples(unary("abs", value))
+    term = to_mean(value)
     if aggregation in ("parameters", "macs"):
         term = binary("product", leaf(aggregation), term)
     if aggregation != "max":
-        aggregation = "mean"
+        aggregation = "mean"  # flips of what is no number a sample, too
         term = _rank_neutral(term)
     if not term.bits:
         return Expression(None, aggregation, False, BIT_FREE)
     return Expression(term, aggregation, False)
+
+
+def _of_samples(term: Node) -> Expression:
+    return Expression(term, FLIPS, False) if term.bits else Expression(None, FLIPS, False, BIT_FREE)
 
 
 def _structured(genome: Genome) -> Node:

@@ -23,6 +23,7 @@ KNOWN: Mapping[str, Genome] = {
     "fisher": _tree("output_gradient", _N, "output_error", _N, "product", ("pow", "to_sum_scalar")),
     "first_order": _tree("output_gradient", _N, "output_error", _N, "product", ("row_sum", "pow")),
     "output_error": _linear("output_error", "pow"),
+    "margin_flips": _linear("margin_change", "pow", "flips"),
     "weight_error": Genome(
         "corrected", "linear", ("weight_error",), ("pow", "no_op", "no_op", "no_op"), (), (), "parameters"
     ),
@@ -33,7 +34,8 @@ KNOWN: Mapping[str, Genome] = {
 
 hawq_v2: sum_l tr_l / n_l ||Q(W_l) - W_l||^2 (Dong et al., NeurIPS 2020). fisher: sum_l E[|dL/dz_l * dz_l|^2], the
 output error weighted by the Fisher information's diagonal (BRECQ, ICLR 2021, equation 10). first_order:
-sum_l E[(dL/dz_l . dz_l)^2], the squared change of the loss to first order.
+sum_l E[(dL/dz_l . dz_l)^2], the squared change of the loss to first order. margin_flips, ours: the share of samples
+that keep their class where each layer's change of the margin, to first order, is the deviation of an independent error.
 """
 
 RELEASED: Mapping[str, Genome] = {

@@ -17,6 +17,10 @@ OperatorSet = Literal["base", "wide"]
 
 SCALAR = "scalar"
 """The kind of a value that is one number a layer (and bit-width)."""
+SAMPLE = "sample"
+"""The kind of a value that is one number for each sample of the batch (and layer, and bit-width)."""
+FLIPS = "flips"
+"""An aggregation of what is a number a sample: see `AGGREGATIONS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class Input:
 
     Attributes:
         kind: the tensors it belongs with: "weight" (rows: output channels; columns: the rest), "output" and "input"
-            (rows: samples; columns: features), or "scalar". Inputs of one kind have one shape, layer by layer.
+            (rows: samples; columns: features), "sample" (a number a sample), or "scalar". Inputs of one kind have one
+            shape, layer by layer.
         bits: whether its value depends on the bit-width.
         meaning: in a line.
         symbol: in formulas.
@@ -51,6 +56,11 @@ INPUTS: Mapping[str, Input] = {
     "weight_quantized": Input("weight", True, "Q(W) at b bits", "Q(W)"),
     "weight_error": Input("weight", True, "Q(W) - W", "dW"),
     "output_error": Input("output", True, "what Q(W) changes in z, the layer's input unchanged", "dz"),
+    "margin": Input(SAMPLE, False, "a sample's largest logit minus the next, m", "m"),
+    "margin_change": Input(SAMPLE, True, "what Q(W) changes in m, to first order: the sum of dm/dz dz", "dm"),
+    "loss_change": Input(
+        SAMPLE, True, "what Q(W) changes in a sample's loss, to first order: the sum of dL/dz dz", "dL"
+    ),
     "parameters": Input(SCALAR, False, "elements of the weight", "n"),
     "macs": Input(SCALAR, False, "multiply-accumulates a sample", "macs"),
 }
@@ -81,8 +91,14 @@ WIDE_BINARY: tuple[str, ...] = (
     "cosine_similarity", "mse_loss", "l1_loss",
 )  # fmt: skip
 
-AGGREGATIONS: tuple[str, ...] = ("mean", "sum", "parameters", "macs", "max")
-"""Over layers: mean and sum (which rank alike), sums weighted by parameters or by MACs, and the largest term."""
+AGGREGATIONS: tuple[str, ...] = ("mean", "sum", "parameters", "macs", "max", FLIPS)
+"""Over layers: mean and sum (which rank alike), sums weighted by parameters or by MACs, and the largest term.
+
+flips, ours: of a number a sample, t_il, the mean over samples i of Phi(m_i / sqrt(sum_l |t_il|)), m_i the sample's
+margin and Phi the normal distribution function. Where |t_il| is the variance of what layer l changes in the margin,
+that is the share of samples that keep their class: an accuracy, of layers that err independently. It adds within each
+sample before it saturates, so that it is no sum over layers. Of anything that is not a number a sample: the mean.
+"""
 
 ADDITIVE = frozenset({"mean", "sum", "parameters", "macs"})
 """Aggregations under which a score is a sum of one term a layer."""

@@ -46,7 +46,8 @@ INPUTS = {
     "activation": (1.0, 0.0), "weight_gradient": (-1.0, 1.0), "weight": (1.0, -1.0), "virtual_gradient": (-1.0, 1.0),
     "hessian_eigenvalue": (-2.0, 2.0), "hessian_trace": (-2.0, 2.0), "layer_input": (0.0, 1.0),
     "output_gradient": (-1.0, 0.0), "logit_gradient": (-1.0, 0.0), "bits": NONE, "weight_quantized": (1.0, -1.0),
-    "weight_error": (1.0, -1.0), "output_error": (1.0, 0.0), "parameters": NONE, "macs": NONE,
+    "weight_error": (1.0, -1.0), "output_error": (1.0, 0.0), "margin": NONE, "margin_change": NONE, "loss_change": NONE,
+    "parameters": NONE, "macs": NONE,
 }  # fmt: skip
 """By input: the exponents of a and c."""
 

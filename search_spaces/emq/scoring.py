@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import xxhash
+from scipy.special import ndtr
 
 from kernels.ranks import average_ranks
 
 FLAT = 1e-9
 """Relative: what varies by less than this varies by rounding."""
+TINY = 1e-300
 NOT_FINITE, CONSTANT, BIT_FREE, UNORIENTED = "not finite", "constant", "bit-independent", "unoriented"
 
 
@@ -77,22 +79,61 @@ def score(tables: np.ndarray, places: np.ndarray, aggregations: Sequence[str], o
         aggregations: as for `raw_scores`.
         oriented: whether a proxy's sign is turned so that most bits everywhere is above fewest bits everywhere.
     """
-    n, choices, layers = tables.shape
-    rejected = np.full(n, "", object)
+    _, choices, layers = tables.shape
     finite = np.isfinite(tables).all(axis=(1, 2))
     usable = np.where(finite[:, None, None], tables, 0.0)
     size = np.abs(usable).max(axis=1)  # (n, layers)
-    range_of_bits = usable.max(axis=1) - usable.min(axis=1)
-    flat = (range_of_bits <= FLAT * size).all(axis=1)
-    extremes = np.repeat(np.array([[0], [choices - 1]]), layers, axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
-        raw = raw_scores(usable, np.concatenate([places, extremes]), aggregations)
-        finite &= np.isfinite(raw).all(axis=1)
-        raw = np.where(finite[:, None], raw, 0.0)
-        magnitude = np.zeros(n)
+        raw = raw_scores(usable, with_extremes(places, choices), aggregations)
+        magnitude = np.zeros(len(tables))
         for layer in range(layers):
             magnitude += size[:, layer]
-        magnitude = np.where(np.isfinite(magnitude), magnitude, np.finfo(float).max)
+    magnitude = np.where(np.isfinite(magnitude), magnitude, np.finfo(float).max)
+    flat = (usable.max(axis=1) - usable.min(axis=1) <= FLAT * size).all(axis=1)
+    return _screened(raw, magnitude, finite, flat, oriented)
+
+
+def score_samples(table: np.ndarray, margins: np.ndarray, places: np.ndarray) -> Scored:
+    """Scores of configurations by a proxy of the aggregation "flips" (`operators.AGGREGATIONS`), screened likewise.
+
+    Args:
+        table: (choices, layers, samples) float64, none negative.
+        margins: (samples,) float64, none negative.
+        places: (m, layers), indices of choices.
+    """
+    choices = len(table)
+    finite = np.isfinite(table).all()
+    usable = table if finite else np.zeros_like(table)
+    raw = kept_share(usable, margins, with_extremes(places, choices))[None]
+    size = usable.max(axis=0)
+    flat = (size - usable.min(axis=0) <= FLAT * size).all()
+    return _screened(raw, np.ones(1), np.array([finite]), np.array([flat]), [True])
+
+
+def kept_share(table: np.ndarray, margins: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(m,) float64: the mean over samples of Phi(margin / sqrt(sum over layers)). Arguments as `score_samples`."""
+    total = np.zeros((len(places), len(margins)))
+    with np.errstate(over="ignore"):
+        for layer in range(places.shape[1]):
+            total += table[:, layer].take(places[:, layer], axis=0)
+    share: np.ndarray = ndtr(margins / np.sqrt(total + TINY)).mean(axis=1)
+    return share
+
+
+def with_extremes(places: np.ndarray, choices: int) -> np.ndarray:
+    """Configurations, then fewest bits everywhere and most bits everywhere."""
+    extremes = np.repeat(np.array([[0], [choices - 1]]), places.shape[1], axis=1)
+    return np.concatenate([places, extremes])
+
+
+def _screened(
+    raw: np.ndarray, magnitude: np.ndarray, finite: np.ndarray, flat: np.ndarray, oriented: Sequence[bool]
+) -> Scored:
+    """Rounded, oriented and judged: raw (n, m + 2) of `with_extremes`, the rest (n,)."""
+    rejected = np.full(len(raw), "", object)
+    finite = finite & np.isfinite(raw).all(axis=1)
+    raw = np.where(finite[:, None], raw, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
         span = raw.max(axis=1) - raw.min(axis=1)
         constant = ~(span > FLAT * magnitude)
         step = np.maximum(span * 2.0**-32, magnitude * 2.0**-42)

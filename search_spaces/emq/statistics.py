@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from evo.errors import ConfigError
 from proxies.quantization import HANDMADE, HessianOptions, Statistics, fit_weight, gather, quantizable
 from proxies.quantization.layers import isolated, working_copy
 from search_spaces.emq.gathered import Gathered
+from search_spaces.emq.operators import SAMPLE
 from search_spaces.emq.samples import Samples, layout_of, sampled
 
 HESSIAN = HessianOptions(samples=64, trace_tolerance=0.1, iterations=50, eigenvalue_tolerance=0.02)
@@ -57,12 +59,19 @@ def gather_samples(
     progress(1, 3, "gradients of outputs")
     outputs = _output_gradients(model, batch, labels, layers)
     progress(2, 3, "quantization errors")
-    whole = {name: _of_layer(statistics[name], *outputs[name]) for name in layers}
+    margins = outputs.margins
+    whole = {name: _of_layer(statistics[name], *outputs.gradients[name][:2]) for name in layers}
     errors = _errors(model, statistics, layers, choices)
+    for name in layers:
+        of_loss, _, of_margin = outputs.gradients[name]
+        for at in errors[name].values():
+            at["loss_change"] = _dot_by_sample(of_loss, at["output_error"], len(margins))
+            at["margin_change"] = _dot_by_sample(of_margin, at["output_error"], len(margins))
     shapes = {
         "weight": [_matrix(statistics[name].weight).shape for name in layers],
         "output": [_matrix(statistics[name].output).shape for name in layers],
         "input": [_matrix(statistics[name].input).shape for name in layers],
+        SAMPLE: [(len(margins), 1)] * len(layers),
     }
     layouts = {kind: layout_of(found, most, kind == "weight") for kind, found in shapes.items()}
     values = {
@@ -70,10 +79,11 @@ def gather_samples(
         for word in ("activation", "weight_gradient", "weight", "virtual_gradient", "layer_input", "output_gradient",
                      "logit_gradient")
     }  # fmt: skip
-    for word in ("weight_quantized", "weight_error", "output_error"):
+    for word in ("weight_quantized", "weight_error", "output_error", "margin_change", "loss_change"):
         values[word] = np.stack(
             [np.concatenate([_flat(errors[name][b][word], most) for name in layers]) for b in choices]
         )
+    values["margin"] = np.concatenate([_flat(margins, most)] * len(layers))[None]
     chosen = [statistics[name] for name in layers]
     values["hessian_eigenvalue"] = np.array([[layer.hessian_eigenvalue.value for layer in chosen]])
     values["hessian_trace"] = np.array([[layer.hessian_trace.value for layer in chosen]])
@@ -102,11 +112,15 @@ def _of_layer(layer, output_gradient: Tensor, logit_gradient: Tensor) -> dict[st
     }
 
 
-def _output_gradients(
-    model: nn.Module, batch: Tensor, labels: Tensor, layers: Sequence[str]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """By layer, with respect to its first output: the gradient of each sample's loss, and of a random +-1 sum of its
-    logits."""
+class _OfOutputs(NamedTuple):
+    """By layer, with respect to its first output: the gradients of each sample's loss, of a random +-1 sum of its
+    logits, and of its margin; and the margins, (samples, 1): largest logit minus the next."""
+
+    gradients: dict[str, tuple[Tensor, Tensor, Tensor]]
+    margins: Tensor
+
+
+def _output_gradients(model: nn.Module, batch: Tensor, labels: Tensor, layers: Sequence[str]) -> _OfOutputs:
     with isolated(model, SEED):
         copied = working_copy(model)
         modules = quantizable(copied, layers)
@@ -132,9 +146,18 @@ def _output_gradients(
         of_loss = torch.autograd.grad(loss, ordered, retain_graph=True, allow_unused=True, materialize_grads=True)
         signs = torch.randint(2, logits.shape, generator=torch.Generator().manual_seed(SEED)) * 2.0 - 1.0
         of_logits = torch.autograd.grad(
-            (logits * signs.to(logits)).sum(), ordered, allow_unused=True, materialize_grads=True
+            (logits * signs.to(logits)).sum(), ordered, retain_graph=True, allow_unused=True, materialize_grads=True
         )
-        return {name: (a.detach(), b.detach()) for name, a, b in zip(modules, of_loss, of_logits, strict=True)}
+        best, second = logits.topk(2, dim=1).values.unbind(1)
+        margins = (best - second)[:, None]
+        of_margins = torch.autograd.grad(margins.sum(), ordered, allow_unused=True, materialize_grads=True)
+        found = zip(modules, of_loss, of_logits, of_margins, strict=True)
+        return _OfOutputs({name: (a.detach(), b.detach(), c.detach()) for name, a, b, c in found}, margins.detach())
+
+
+def _dot_by_sample(gradient: Tensor, change: Tensor, samples: int) -> Tensor:
+    """(samples, 1) float64: to first order, what a change of a layer's output changes in what the gradient is of."""
+    return (gradient.double() * change.detach().double()).reshape(samples, -1).sum(1, keepdim=True)
 
 
 def _errors(

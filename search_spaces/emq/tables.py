@@ -13,7 +13,7 @@ import numpy as np
 from search_spaces.emq.arithmetic import Arithmetic
 from search_spaces.emq.expression import Expression, Node
 from search_spaces.emq.gathered import Gathered
-from search_spaces.emq.operators import SCALAR
+from search_spaces.emq.operators import FLIPS, SCALAR
 from search_spaces.emq.released import Released, released_samples
 
 
@@ -32,11 +32,18 @@ class Tables:
         self._megabytes = megabytes
         self._programs: dict[bool, _Programs] = {}
 
+    @property
+    def margins(self) -> np.ndarray:
+        """(samples,) float64, the margin of each sample of the batch."""
+        values = self._gathered.samples.values["margin"]
+        return values[0, : values.shape[1] // self.n_layers]
+
     def table(self, expression: Expression) -> np.ndarray:
         """What each layer adds at each bit-width: (choices, layers) float64; NaN and infinities as they come.
 
-        The score of a configuration is the mean, or the largest, over the layers; in mode "as-released" over the first
-        layers, those that have a partner, the others' columns being 0.
+        For the aggregation "flips" (choices, layers, samples). Otherwise the score of a configuration is the mean, or
+        the largest, over the layers; in mode "as-released" over the first layers, those that have a partner, the
+        others' columns being 0.
 
         Args:
             expression: one that was not rejected.
@@ -44,6 +51,8 @@ class Tables:
         if expression.term is None:
             raise ValueError(f"a rejected expression has no table: {expression.rejected}")
         found = self._of(expression.released).value(expression.term)
+        if expression.aggregation == FLIPS:
+            return found.reshape(len(found), self.n_layers, -1)
         table = np.zeros((len(self.choices), self.n_layers))
         table[:, : found.shape[1]] = found
         return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_spaces.emq.expression import expression, formula, nodes, size
 from search_spaces.emq.language import Genome
-from search_spaces.emq.operators import INPUTS
+from search_spaces.emq.operators import FLIPS, INPUTS
 
 _OVER = {"mean": "mean over layers of", "max": "largest over layers of"}
 
@@ -15,6 +15,8 @@ def one_line(genome: Genome) -> str:
     if found.term is None:
         return f"rejected, {found.rejected}: {' '.join(genome.genes)}"
     sign = "" if found.released else "+-"
+    if found.aggregation == FLIPS:
+        return f"{sign}mean_i Phi(m / sqrt(sum_l {_closed(formula(found.term, found.released))}))"
     return f"{sign}{'max' if found.aggregation == 'max' else 'sum'}_l {_closed(formula(found.term, found.released))}"
 
 
@@ -25,7 +27,12 @@ def described(genome: Genome) -> str:
     if found.term is None:
         lines.append(f"rejected before any cost: {found.rejected}")
     else:
-        lines.append(f"score = {_OVER[found.aggregation]} {_closed(formula(found.term, found.released))}")
+        text = _closed(formula(found.term, found.released))
+        if found.aggregation == FLIPS:
+            lines.append(f"score = mean over samples of Phi(m / sqrt(sum over layers of {text}))")
+            lines.append("        Phi: the normal distribution function; m: a sample's largest logit minus the next")
+        else:
+            lines.append(f"score = {_OVER[found.aggregation]} {text}")
         if not found.released:
             lines.append("        turned so that most bits everywhere scores above fewest bits everywhere")
         words = [node.text for node in nodes(found.term) if node.op == "input"]

@@ -119,7 +119,7 @@ def term_of(expression: Expression) -> Term:
     return Term(tuple(lines), tuple(w for w in INPUTS if w in words), tuple(s for s in SIZES if s in text))
 
 
-_EXAMPLES: Mapping[str, str] = {"weight": "weight", "output": "activation", "input": "layer_input"}
+_EXAMPLES: Mapping[str, str] = {"weight": "weight", "output": "activation", "input": "layer_input", "sample": "margin"}
 """A word of each kind of tensor, where its shape alone matters."""
 
 
@@ -158,6 +158,7 @@ def _dimensions(kind: str, x: str) -> tuple[str, str]:
         "gradient": ("gradient_height", "gradient_width"),
         "output": ("1", "output_width"),
         "input": ("1", "input_width"),
+        "sample": ("1", "1"),
         SCALAR: ("1", "1"),
     }[base]
     for step in derived:

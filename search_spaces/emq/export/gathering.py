@@ -135,6 +135,26 @@ def logit_gradients(model: nn.Module, batch: Any, names: Sequence[str]) -> dict[
     return dict(zip(outputs, found, strict=True))
 
 
+def margins_of(model: nn.Module, batch: Any) -> Tensor:
+    """(samples, 1): largest logit minus the next."""
+    best, second = copied(model, [])[0](*arguments(batch)).detach().topk(2, dim=1).values.unbind(1)
+    return (best - second)[:, None]
+
+
+def margin_gradients(model: nn.Module, batch: Any, names: Sequence[str]) -> dict[str, Tensor]:
+    """By layer: dm/dz of each sample, z the layer's output, m that sample's largest logit minus the next."""
+    logits, outputs = outputs_in_graph(model, batch, names)
+    best, second = logits.topk(2, dim=1).values.unbind(1)
+    margins = (best - second)[:, None].sum()
+    found = torch.autograd.grad(margins, list(outputs.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(outputs, found, strict=True))
+
+
+def change_by_sample(gradient: Tensor, change: Tensor, samples: int) -> Tensor:
+    """(samples, 1): to first order, what a change of a layer's output changes in what the gradient is of."""
+    return (gradient.double() * change.detach().double()).reshape(samples, -1).sum(1, keepdim=True)
+
+
 def hessian_product(gradient: Tensor, weight: Tensor, vector: Tensor) -> Tensor:
     """H v, H the loss's Hessian by this weight alone."""
     if not gradient.requires_grad:

@@ -11,7 +11,7 @@ from search_spaces.emq.export.formula import Term, term_of
 from search_spaces.emq.export.parts import names_in, used
 from search_spaces.emq.expression import Expression, expression, formula, nodes
 from search_spaces.emq.language import Genome
-from search_spaces.emq.operators import INPUTS
+from search_spaces.emq.operators import FLIPS, INPUTS
 
 WIDTH = 116
 
@@ -73,6 +73,22 @@ _MEAN = """    sign = orientation(found)
     return [sign * sum(found[name][bits[name]] for name in names) / len(names) for bits in configurations]"""
 _MAX = """    sign = orientation(found)
     return [sign * max(found[name][bits[name]] for name in names) for bits in configurations]"""
+_FLIPS = """    margins = sample(margins_of(model, batch))
+    most, fewest = (kept(found, margins, dict.fromkeys(names, bits)) for bits in (MOST, FEWEST))
+    if most == fewest:
+        raise ValueError(f"the proxy does not tell {MOST} bits everywhere from {FEWEST}: {most}, {fewest}")
+    sign = 1.0 if most > fewest else -1.0
+    return [sign * kept(found, margins, bits) for bits in configurations]"""
+_KEPT = '''
+def kept(found: Mapping[str, Mapping[int, Tensor]], margins: Tensor, bits: Mapping[str, int]) -> float:
+    """The share of samples that keep their class where the layers change margins independently, by these variances."""
+    total = torch.zeros_like(margins)
+    for name, of in found.items():
+        total = total + of[bits[name]]
+    return float(torch.special.ndtr(margins / (total + 1e-300).sqrt()).mean())
+
+'''
+_OF_SAMPLES = "variances, (samples, 1),"
 _RELEASED = """    return [sum(found[name][bits[name]] for name in found) / len(found) for bits in configurations]"""
 _SIGN = '''
 def orientation(found: Mapping[str, Mapping[int, float]]) -> float:
@@ -107,8 +123,8 @@ _TABLE_RELEASED = """    found = terms(model, batch, sorted(set(choices)), names
 _TERMS = '''
 def terms(
     model: nn.Module, batch: Any, choices: Sequence[int], layers: Sequence[str] | None, labels: Tensor | None
-) -> dict[str, dict[int, float]]:
-    """The term of each layer at each bit-width."""
+) -> dict[str, dict[int, {value}]]:
+    """The {what} of each layer at each bit-width."""
     required(batch, labels)
     names = names_of(model, layers)
     found: dict[str, dict[int, float]] = {{}}
@@ -128,12 +144,17 @@ def source(genome: Genome, origin: Mapping[str, Any], samples: int | None) -> st
         )
     term = term_of(found)
     over = "max" if found.aggregation == "max" else "sum"
-    additive = found.aggregation != "max"
-    body = _RELEASED if found.released else _MAX if not additive else _MEAN
+    flips = found.aggregation == FLIPS
+    additive = not flips and found.aggregation != "max"
+    body = _RELEASED if found.released else _FLIPS if flips else _MEAN if additive else _MAX
     code = [
         _function(found, term),
-        _TERMS.format(gathered=textwrap.indent("\n".join(_gathered(found, term)), " " * 8)),
-        "" if found.released else _SIGN.format(over=over),
+        _TERMS.format(
+            value="Tensor" if flips else "float",
+            what=_OF_SAMPLES if flips else "term",
+            gathered=textwrap.indent("\n".join(_gathered(found, term)), " " * 8),
+        ),
+        "" if found.released else _KEPT if flips else _SIGN.format(over=over),
         _SCORE.format(
             body=body,
             choices="{b for bits in configurations for b in bits.values()}"
@@ -145,8 +166,9 @@ def source(genome: Genome, origin: Mapping[str, Any], samples: int | None) -> st
     ]
     written = "\n".join(code)
     parts = "\n\n\n".join(used(written))
+    kind = _ADDITIVE if additive else _SATURATING if flips else _NOT_ADDITIVE
     head = _HEAD.format(
-        formula=_formula(found), legend=_legend(found), additive=_ADDITIVE if additive else _NOT_ADDITIVE,
+        formula=_formula(found), legend=_legend(found), additive=kind,
         origin=origin_text(origin), imports=_imports(parts + "\n" + written), samples=samples,
         orientation="" if found.released else _ORIENTATION,
     )  # fmt: skip
@@ -155,6 +177,7 @@ def source(genome: Genome, origin: Mapping[str, Any], samples: int | None) -> st
 
 _ADDITIVE = "It is a sum over layers: see `table`."
 _NOT_ADDITIVE = "It is the largest term of a layer, no sum over layers."
+_SATURATING = "It adds within each sample before it saturates: no sum over layers."
 
 
 def _function(found: Expression, term: Term) -> str:
@@ -170,17 +193,24 @@ def _function(found: Expression, term: Term) -> str:
 def _gathered(found: Expression, term: Term) -> Iterator[str]:
     """Lines that gather what the term reads and call it, layer by layer and bit by bit."""
     words, sizes = set(term.words), set(term.sizes)
-    if words & {"activation", "layer_input", "output_error", "macs"} or sizes & {"output_width", "input_width"}:
+    if words & {"activation", "layer_input", "output_error", "margin_change", "loss_change", "macs"} or sizes & {
+        "output_width",
+        "input_width",
+    }:
         yield "seen = ran(model, batch, names)"
     if words & {"weight_gradient", "hessian_trace", "hessian_eigenvalue"}:
         yield "gradients = weight_gradients(model, batch, labels, names)"
     if "virtual_gradient" in words:
         yield "virtual = virtual_gradients(model, batch, names)"
-    if "output_gradient" in words:
+    if words & {"output_gradient", "loss_change"}:
         yield "of_loss = output_gradients(model, batch, labels, names)"
     if "logit_gradient" in words:
         yield "of_logits = logit_gradients(model, batch, names)"
-    loop = list(_released_loop(term) if found.released else _loop(term))
+    if "margin_change" in words:
+        yield "of_margins = margin_gradients(model, batch, names)"
+    if words & {"margin", "margin_change", "loss_change"}:
+        yield "margins = margins_of(model, batch)"
+    loop = list(_released_loop(term) if found.released else _loop(term, found.aggregation == FLIPS))
     if any("layers_of" in line for line in loop):
         yield "layers_of = dict(model.named_modules())"
     yield from loop
@@ -196,14 +226,18 @@ _ONCE = {
     "layer_input": "sample(seen[name][0])",
     "output_gradient": "sample(of_loss[name])",
     "logit_gradient": "sample(of_logits[name])",
+    "margin": "sample(margins)",
     "parameters": "number(layer.weight.numel())",
     "macs": "number(layer.weight.numel() * seen[name][2])",
 }
 _EACH = {
     "weight_quantized": "sample(rounded)",
     "weight_error": "sample(rounded - layer.weight.detach())",
-    "output_error": "sample(output_change(layer, rounded - layer.weight.detach(), seen[name][0]))",
+    "output_error": "sample(moved)",
+    "margin_change": "sample(change_by_sample(of_margins[name], moved, len(margins)))",
+    "loss_change": "sample(change_by_sample(of_loss[name], moved, len(margins)))",
 }
+_MOVED = "moved = output_change(layer, rounded - layer.weight.detach(), seen[name][0])"
 _SIZES = {
     "weight_height": "len(layer.weight)",
     "weight_width": "columns_of(layer.weight)",
@@ -212,18 +246,21 @@ _SIZES = {
 }
 
 
-def _loop(term: Term) -> Iterator[str]:
+def _loop(term: Term, flips: bool) -> Iterator[str]:
     yield "for name in names:"
     once = [f"{word} = {_ONCE[word]}" for word in term.words if word in _ONCE]
     once += [f"{size} = {_SIZES[size]}" for size in term.sizes]
     each = [f"{word} = {_EACH[word]}" for word in term.words if word in _EACH]
     if each or any("layer." in line for line in once):
         once.insert(0, "layer = layers_of[name]")
+    if any("moved" in line for line in each):
+        each.insert(0, _MOVED)
     if each:
         each.insert(0, "rounded = quantized(layer.weight, bits)")
     yield from _indented([*once, "found[name] = {}", "for bits in choices:"], 1)
     given = "".join(f", {name}" for name in (*term.words, *term.sizes))
-    yield from _indented([*each, f"found[name][bits] = float(term(bits{given}))"], 2)
+    value = f"term(bits{given})"
+    yield from _indented([*each, f"found[name][bits] = {value if flips else f'float({value})'}"], 2)
 
 
 _RELEASED_INPUTS = {
@@ -262,8 +299,10 @@ def _indented(lines: Sequence[str], level: int) -> Iterator[str]:
 def _formula(found: Expression) -> str:
     assert found.term is not None
     text = formula(found.term, found.released)
-    over = "largest over layers of" if found.aggregation == "max" else "mean over layers of"
     sign = "" if found.released else "+- "
+    if found.aggregation == FLIPS:
+        return escaped(f"{sign}mean over samples of Phi(m / sqrt(sum over layers of [ {text} ]))")
+    over = "largest over layers of" if found.aggregation == "max" else "mean over layers of"
     return escaped(f"{sign}{over} [ {text} ]")
 
 

@@ -76,7 +76,7 @@ def _ops(node) -> list[str]:  # type: ignore[no-untyped-def]
 
 def test_known_proxies() -> None:
     fixed = {name for name, genome in KNOWN.items() if (e := expression(genome)).term and holds(e.term, e.aggregation)}
-    assert fixed == {"hawq_v2", "fisher", "first_order", "sqrt_bits", "size"}
+    assert fixed == {"hawq_v2", "fisher", "first_order", "margin_flips", "sqrt_bits", "size"}
 
 
 def test_powers_multiply_and_cancel() -> None:
@@ -162,7 +162,7 @@ def test_by_channel_powers_go_before_channels_meet_and_signs_before_they_are_see
 
 def test_what_mixes_channels_is_rejected_by_channel_alone() -> None:
     kept = {name for name, genome in KNOWN.items() if holds_by_channel(expression(genome).term)}  # type: ignore[arg-type]
-    assert kept == {"fisher", "first_order", "sqrt_bits", "size"}
+    assert kept == {"fisher", "first_order", "margin_flips", "sqrt_bits", "size"}
     assert screened(KNOWN["hawq_v2"], "channels").rejected == "scale-dependent"
     assert screened(KNOWN["hawq_v2"], "layers").term is not None
     assert screened(KNOWN["weight_error"], "layers").rejected == "scale-dependent"

@@ -10,12 +10,14 @@ import pytest
 import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, spearmanr
 
 from evo.space import Observation, Request
 from kernels.ranks import kendall, spearman, spearman_top
 from search_spaces.emq.evaluator import EMQEvaluator, scored
 from search_spaces.emq.expression import expression
 from search_spaces.emq.known import KNOWN
+from search_spaces.emq.language import Genome
 from search_spaces.emq.options import EMQOptions
 from search_spaces.emq.problem import Problem
 from search_spaces.emq.scoring import (
@@ -23,10 +25,12 @@ from search_spaces.emq.scoring import (
     CONSTANT,
     NOT_FINITE,
     UNORIENTED,
+    kept_share,
     places_of,
     rank_digests,
     raw_scores,
     score,
+    score_samples,
 )
 from search_spaces.emq.tables import Tables
 from search_spaces.emq.variation import Variation
@@ -218,8 +222,6 @@ def test_the_memory_stays_within_its_limit_and_keeps_what_was_used_last() -> Non
 
 
 def test_rejected_expressions_are_told_so() -> None:
-    from search_spaces.emq.language import Genome
-
     flat = Genome("corrected", "linear", ("weight",), ("no_op",) * 4)
     overflow = Genome("corrected", "linear", ("bits",), ("exp", "exp", "no_op", "no_op"))
     found = [answer[0] for answer in EMQEvaluator(EMQOptions(), tiny.problem()).evaluate(requests([flat, overflow]))]
@@ -228,3 +230,43 @@ def test_rejected_expressions_are_told_so() -> None:
     assert [o.message for o in found] == ["rejected: bit-independent", "rejected: not finite"]
     with pytest.raises(ValueError, match="bit-independent"):
         Tables(tiny.gathered()).table(expression(flat))
+
+
+def test_flips_are_the_share_of_samples_that_keep_their_class() -> None:
+    problem, found = tiny.problem(), expression(KNOWN["margin_flips"])
+    tables, rows = Tables(problem.gathered), problem.search_rows
+    changes = problem.gathered.samples.values["margin_change"].reshape(4, 4, 12)
+    margins = problem.gathered.samples.values["margin"].reshape(4, 12)[0]
+    expected = [
+        np.mean(
+            [
+                norm.cdf(m / np.sqrt(sum(changes[p, i, s] ** 2 for i, p in enumerate(row))))
+                for s, m in enumerate(margins)
+            ]
+        )
+        for row in problem.places[rows]
+    ]
+    np.testing.assert_allclose(
+        kept_share(tables.table(found), tables.margins, problem.places[rows]), expected, rtol=1e-12
+    )
+    result = scored(tables, [found, expression(KNOWN["fisher"]), found], problem.places[rows])
+    assert spearmanr(result.scores[0], expected).statistic == pytest.approx(1.0)
+    alone = scored(tables, [expression(KNOWN["fisher"])], problem.places[rows])
+    assert np.array_equal(result.scores[1], alone.scores[0]), "neighbours change nothing"
+    assert np.array_equal(result.scores[0], result.scores[2])
+
+
+def test_flips_that_see_no_sample_are_the_mean() -> None:
+    a, b = (
+        Genome("corrected", "linear", ("weight_error",), ("pow",) + ("no_op",) * 3, (), (), x)
+        for x in ("flips", "mean")
+    )
+    assert expression(a).key == expression(b).key
+
+
+@pytest.mark.parametrize(("change", "reason"), [(np.nan, NOT_FINITE), (np.inf, NOT_FINITE), (0.0, BIT_FREE)])
+def test_flips_are_screened(change: float, reason: str) -> None:
+    table = np.full((4, 3, 5), change)
+    found = score_samples(table, np.ones(5), np.array([[0, 1, 2], [3, 2, 1]]))
+    assert found.rejected.tolist() == [reason]
+    assert not found.scores.any()

@@ -160,3 +160,40 @@ def test_a_file_holds_all_of_it(tmp_path) -> None:  # type: ignore[no-untyped-de
         assert np.array_equal(back.samples.layouts[kind].rows, layout.rows)
         assert np.array_equal(back.samples.layouts[kind].width, layout.width)
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize("name", tiny.LAYERS)
+def test_changes_of_margin_and_loss_are_first_order(name: str) -> None:
+    """Against finite differences: the layer's output moved a little along what quantization changes in it."""
+    samples, (images, labels) = tiny.gathered(None).samples, tiny.batch()
+    place = tiny.LAYERS.index(name)
+    sizes = samples.layouts["output"].sizes
+    start = int(samples.layouts["output"].starts[place])
+    for bits in range(4):
+        flat = samples.values["output_error"][bits, start : start + int(sizes[place])]
+
+        def moved(step: float, flat: np.ndarray = flat) -> torch.Tensor:
+            def hook(module: object, given: object, output: torch.Tensor) -> torch.Tensor:
+                return output + step * torch.from_numpy(flat).reshape(output.shape)
+
+            double = copy.deepcopy(tiny.model()).double()
+            dict(double.named_modules())[name].register_forward_hook(hook)
+            with torch.no_grad():
+                return double(images.double())
+
+        step = 1e-6
+        ahead, behind, here = moved(step), moved(-step), moved(0.0)
+        best = here.topk(2, 1).indices
+
+        def margin(logits: torch.Tensor, best: torch.Tensor = best) -> torch.Tensor:
+            top = logits.gather(1, best)
+            return top[:, 0] - top[:, 1]
+
+        expected = ((margin(ahead) - margin(behind)) / (2 * step)).numpy()
+        found = samples.values["margin_change"].reshape(4, 4, 12)[bits, place]
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
+        loss = [torch.nn.functional.cross_entropy(x, labels, reduction="none") for x in (ahead, behind)]
+        expected = ((loss[0] - loss[1]) / (2 * step)).numpy()
+        found = samples.values["loss_change"].reshape(4, 4, 12)[bits, place]
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(samples.values["margin"].reshape(4, 12)[place], margin(here).numpy(), rtol=1e-5)

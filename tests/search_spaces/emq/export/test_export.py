@@ -21,7 +21,7 @@ from search_spaces.emq.export import export, source
 from search_spaces.emq.expression import expression, nodes
 from search_spaces.emq.known import KNOWN, RELEASED
 from search_spaces.emq.language import Genome
-from search_spaces.emq.scoring import places_of, raw_scores
+from search_spaces.emq.scoring import kept_share, places_of, raw_scores, score_samples
 from search_spaces.emq.scoring import score as searched_scores
 from search_spaces.emq.statistics import gather_samples
 from search_spaces.emq.tables import Tables
@@ -43,8 +43,12 @@ def searched(genome: Genome, bits: np.ndarray) -> tuple[np.ndarray, float] | Non
     if found.term is None:
         return None
     tables = Tables(gathered())
-    table = tables.table(found)[None]
     places = places_of(bits, CHOICES)
+    if found.aggregation == "flips":
+        result = score_samples(tables.table(found), tables.margins, places)
+        raw = kept_share(tables.table(found), tables.margins, places) * result.signs[0]
+        return None if result.rejected[0] else (raw, 1.0)
+    table = tables.table(found)[None]
     result = searched_scores(table, places, [found.aggregation], [not found.released])
     if result.rejected[0]:
         return None
@@ -112,6 +116,11 @@ def test_every_word_is_exported_as_it_is_searched(tmp_path):
         for word in (*BINARY, *WIDE_BINARY)
     ]
     genomes += [Genome("corrected", "linear", ("weight_error",), ("abs", none, none, none), (), (), "max")]
+    genomes += [
+        Genome("corrected", "tree", (word, "margin"), ("pow", none, none, none), ("product",), (none, post), "flips")
+        for word in ("margin_change", "loss_change")
+        for post in (none, "over_bits", "exp", "softmax", "normalize", "mean")
+    ]
     found = differences(genomes, tmp_path, configurations()[:6])
     assert len(found) >= 0.8 * len(genomes)
     worst = max(found, key=found.get)
