@@ -14,9 +14,9 @@ from proxies.network.watching import Call, Observer, Watching
 def zen(network: nn.Module, images: Tensor, moved: Tensor) -> float:
     """ln mean_n ||f(x) - f(x')||_1 + sum over batch norms of ln sqrt(mean over channels of the variance).
 
-    Lin et al. (2021), algorithm 1. f(x) is the last tensor (n, channels, height, width) of more than one position that
-    any function returns, which is what global pooling receives; without such, what the last linear layer receives.
-    The variances are those of the batch x (unbiased).
+    Lin et al. (2021), algorithm 1. f(x) is the last tensor (n, channels, ...) of more than one position, or (n, tokens,
+    features), that any function returns from the first layer on, which is what global pooling receives; without such,
+    what the last linear layer receives. The variances are those of the batch x (unbiased).
 
     Args:
         network: with Gaussian weights, in training mode.
@@ -44,8 +44,9 @@ def _features(network: nn.Module, images: Tensor) -> tuple[Tensor, float]:
         variances.append(float(variance.double().mean()))
         return output
 
+    given = images.clone()  # a model may change its input in place
     with Watching([last], instead={"batch_norm": measured}, each=last.see):
-        network(images.clone())
+        network(given)
     features = last.map if last.map is not None else last.given
     if features is None:
         raise UnsupportedModelError("no feature map and no linear layer was seen", "leave zen out: metrics=[...]")
@@ -55,16 +56,19 @@ def _features(network: nn.Module, images: Tensor) -> tuple[Tensor, float]:
 class _Last(Observer):
     """The last feature map seen, and what the last linear layer was given."""
 
-    kinds = frozenset({"linear"})
+    kinds = frozenset({"convolution", "linear"})
 
     def __init__(self, samples: int) -> None:
         self._samples = samples
+        self._began = False
         self.map: Tensor | None = None
         self.given: Tensor | None = None
 
     def see(self, tensor: Tensor) -> None:
-        if tensor.ndim == 4 and len(tensor) == self._samples and tensor.shape[2] * tensor.shape[3] > 1:
+        if self._began and tensor.ndim > 2 and len(tensor) == self._samples and tensor.shape[2:].numel() > 1:
             self.map = tensor
 
     def before(self, call: Call) -> None:
-        self.given = call.input
+        self._began = True
+        if call.kind == "linear":
+            self.given = call.input

@@ -55,6 +55,31 @@ def test_without_feature_maps_the_last_linear_layers_input_is_taken():
     assert zen(model, images, images + step) == pytest.approx(math.log(float(distance)), rel=1e-5)
 
 
+def test_images_are_no_feature_map_and_tokens_are_one():
+    generator = torch.Generator().manual_seed(1)
+    images, step = torch.randn(2, 7, 2, 3, 3, generator=generator)
+
+    class Centred(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x - 0.5)
+
+    flat = Centred(nn.Flatten(), nn.Linear(18, 5, bias=False), nn.Linear(5, CLASSES))
+    distance = flat[1](step.flatten(1)).abs().sum(1).mean()
+    assert zen(flat, images, images + step) == pytest.approx(math.log(float(distance)), rel=1e-5)
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 6, bias=False), nn.Linear(6, CLASSES)
+
+        def forward(self, x):
+            return self.second(self.first(x.flatten(1, 2)).mean(1))
+
+    tokens = Tokens()
+    distance = tokens.first(step.flatten(1, 2)).abs().flatten(1).sum(1).mean()
+    assert zen(tokens, images, images + step) == pytest.approx(math.log(float(distance)), rel=1e-5)
+
+
 def test_weights_are_drawn_anew_and_the_seed_decides():
     images, labels = batch()
     values = {seed: score(residual(seed=0), (images, labels), ["zen"], seed=seed)["zen"] for seed in (0, 1)}
