@@ -6,7 +6,7 @@ its last step happens in one layer at one bit-width, so that a proxy is a table 
 Values
     A value is a tensor (rows, columns) a layer, or one number a layer ("scalar"); it may depend on the layer's
     bit-width. Its kind says which others have its shape: "weight" (output channels, rest), "output" and "input"
-    (samples, features), and those derived from them. `operators.INPUTS` lists what there is to start from. Tensors are
+    (samples, features), "sample" (samples, 1), and those derived from them. `operators.INPUTS` lists what there is to start from. Tensors are
     evenly strided samples of bounded size (see `samples.py`), or whole. What operators compute: `arithmetic.py`.
 
 Structures (genes in this order: inputs, unary, binary, post, aggregation)
@@ -15,7 +15,8 @@ Structures (genes in this order: inputs, unary, binary, post, aggregation)
     graph   2 inputs, 9 unary:              s0 = x1, s1 = x2; node i = 0, 1, 2 is s_(i+2) = sum_j u(s_j), one unary
             operator for each earlier state, u1 u2 | u3 u4 u5 | u6 .. u9; v = mean(s2) + mean(s3) + mean(s4)
     The two post operators p1, p2 of a tree exist in mode "corrected" alone.
-    term(layer, bits) = mean(v), over the tensor; score(b) = aggregation over layers of term(layer, b_layer).
+    term(layer, bits) = mean(v), over the tensor; score(b) = aggregation over layers of term(layer, b_layer). The
+    aggregation flips takes v itself where it is a number a sample (`operators.AGGREGATIONS`).
 
 Binary operators work element by element where the operands are of one kind or one is a scalar, which is spread;
     operands of two kinds are first reduced to their means. matmul(a, b) is a b^T for two tensors of one kind, and the
