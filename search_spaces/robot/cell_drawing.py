@@ -55,7 +55,7 @@ def cell_svg(architecture: str) -> str | None:
     alive = _alive(edges, count)
     width = 2 * _LEFT + _SPACE * (count - 1)
     parts = [
-        f'<svg viewBox="0 0 {width} 260" role="img" aria-label="{escape(architecture)}"'
+        f'<svg viewBox="0 -12 {width} 284" role="img" aria-label="{escape(architecture)}"'
         f' style="max-width:{width}px;width:100%;height:auto;font:13px sans-serif">'
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>'

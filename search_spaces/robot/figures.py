@@ -143,7 +143,8 @@ def weighed(names: Sequence[str], candidate: int, weights: Sequence[float]) -> F
 
     if len(names) != len(weights):
         names = [f"metric {number}" for number in range(1, len(weights) + 1)]
-    order = sorted(range(len(weights)), key=lambda i: abs(weights[i]))
+    order = sorted((i for i in range(len(weights)) if weights[i]), key=lambda i: abs(weights[i]))
+    rest = f" Those of the other {len(weights) - len(order)} are 0." if len(order) < len(weights) else ""
     figure = go.Figure(
         go.Bar(
             x=[weights[i] for i in order], y=[names[i] for i in order], orientation="h",
@@ -153,8 +154,8 @@ def weighed(names: Sequence[str], candidate: int, weights: Sequence[float]) -> F
     figure.update_xaxes(title_text="weight of the scaled metric")
     figure.update_yaxes(automargin=True)
     return _plotted(
-        f"Weights of #{candidate}", figure, 110 + 20 * len(weights),
-        "The vector whose first architecture was the most accurate. Negative: less of it is taken for better.",
+        f"Weights of #{candidate}", figure, 110 + 20 * len(order),
+        f"The vector whose first architecture was the most accurate. Negative: less of it is taken for better.{rest}",
     )  # fmt: skip
 
 

@@ -102,11 +102,12 @@ def measured(recipe: Recipe, metrics: tuple[str, ...], apart: tuple[str, ...], t
     space, pictures = recipe.space(), recipe.pictures()
     entry: dict[str, Any] = {"architecture": text}
     with one_thread():
+        batch = metric_batch(pictures, recipe.metric_batch, recipe.metric_seed)
         try:
             model = space.build(space.decode(text), seed=recipe.metric_seed)
+            _check_logits(model, batch[0])
         except Exception as error:
-            return {**entry, "failed": f"build: {type(error).__name__}: {error}"}
-        batch = metric_batch(pictures, recipe.metric_batch, recipe.metric_seed)
+            return {**entry, "failed": f"{type(error).__name__}: {error}".splitlines()[0]}
         errors: dict[str, str] = {}
         # those that failed for the first network are asked for alone: they would make the others' passes fail, too
         usual = tuple(name for name in metrics if name not in apart)
@@ -119,6 +120,17 @@ def measured(recipe: Recipe, metrics: tuple[str, ...], apart: tuple[str, ...], t
         **entry, "values": {name: value if math.isfinite(value) else None for name, value in values.items()},
         "errors": errors,
     }  # fmt: skip
+
+
+def _check_logits(model: Any, images: Any) -> None:
+    """Raise whatever the model raises on images, or ValueError if it gives no logits."""
+    import torch
+
+    with torch.no_grad():
+        given = model.eval()(images.clone())
+    if not isinstance(given, torch.Tensor) or given.ndim != 2 or len(given) != len(images):
+        shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+        raise ValueError(f"{tuple(images.shape)} images give {shape}")
 
 
 def _values(
