@@ -17,7 +17,7 @@ from search_spaces.robot.architectures.nb201 import CODE
 from search_spaces.robot.architectures.networks import REDUCED
 from search_spaces.robot.benchmark.cells import drawn
 from search_spaces.robot.benchmark.files import write
-from search_spaces.robot.benchmark.measuring import BATCH, measured
+from search_spaces.robot.benchmark.measuring import BATCH, identity, measured
 from search_spaces.robot.benchmark.names import NAME
 from search_spaces.robot.benchmark.settings import build_settings
 from search_spaces.robot.benchmark.summary import summarised
@@ -60,7 +60,7 @@ def build(settings: Mapping[str, Any], folder: Path, progress: Progress) -> Judg
         origin = {
             "benchmark": NAME, "version": VERSION, "settings": told, "source": pictures.source, "data": pictures.digest,
             "skeleton": asdict(REDUCED), "side": SIDE, "recipe": recipe, "metrics_batch": BATCH,
-            "backends": backends(journal, pictures),
+            "metrics_code": identity(pictures), "backends": backends(journal, pictures),
         }  # fmt: skip
         write(folder, names, chosen, trainings, measurements, origin)
     return summarised(folder)
