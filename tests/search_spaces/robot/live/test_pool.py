@@ -123,11 +123,15 @@ def test_networks_that_do_not_run_are_an_error_that_says_what_they_must_do(tmp_p
         ({"train": 1000}, "has 96"),
     ],
 )
-def test_options_that_do_not_fit_are_errors_before_anything_is_scored(tmp_path, given, said):
-    with pytest.raises(ConfigError) as raised:
-        small = {"images": f"{HERE}:stripes", **given} if "tables" not in given else given
+def test_options_that_do_not_fit_are_errors_before_anything_is_scored(given, said):
+    small = {"images": f"{HERE}:stripes", **given} if "tables" not in given else given
+
+    def begin():
         space = Robot(from_json(RobotOptions, small, "options"))
         space.box()
         space.namespace()
         space.sample(np.random.Generator(np.random.Philox(key=1)))
+
+    with pytest.raises(ConfigError) as raised:
+        begin()
     assert said in f"{raised.value.message} {raised.value.hint}"

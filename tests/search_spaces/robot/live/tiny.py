@@ -33,8 +33,8 @@ def stripes() -> Data:
 
     def part(count: int) -> tuple[Tensor, Tensor]:
         labels = torch.arange(count) % 3
-        pattern = torch.stack([torch.linspace(-1, 1, 8).outer(torch.ones(8)), torch.ones(8).outer(torch.linspace(-1, 1, 8)),
-                               torch.eye(8)])  # fmt: skip
+        line, flat = torch.linspace(-1, 1, 8), torch.ones(8)
+        pattern = torch.stack([line.outer(flat), flat.outer(line), torch.eye(8)])
         return (pattern[labels] + 0.8 * torch.randn(count, 8, 8, generator=generator))[:, None], labels
 
     return Data(*part(96), *part(60), *part(30))
