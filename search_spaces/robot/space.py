@@ -61,7 +61,7 @@ class Robot(BaseSpace[Genome]):
     """Of a live run."""
     table_defaults: Mapping[str, Any] = {
         **defaults,
-        "strategy": {"name": "bayesian", "options": {"explore": 15}},
+        "strategy": {"name": "bayesian", "options": {"explore": 0}},
         "executor": {"kind": "inline"},
         "report": {"candidates": 1, "seeds": 1},
     }

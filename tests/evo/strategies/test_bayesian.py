@@ -240,6 +240,11 @@ def test_a_warm_start_tries_the_sum_and_each_axis_alone():
     assert [p.genome for p in rehearsal.proposals] == [(1.0,) * 3, (1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)]
 
 
+def test_the_warm_start_alone_may_be_all_exploration():
+    found = operators(rehearsed(make(explore=0), 7))
+    assert found == [*["warm start"] * 4, *["greedy"] * 3]
+
+
 def test_exploitation_walks_down_the_chosen_ranking_and_skips_what_is_known():
     rehearsal = rehearsed(make(preset="published", sampler="random", explore=6), 20)
     space = rehearsal.space
@@ -355,8 +360,10 @@ def test_a_regression_without_features_is_refused():
 
 @pytest.mark.parametrize(
     "options",
-    [{"preset": "best"}, {"sampler": "nuts"}, {"explore": 0}, {"batch": 0}, {"kappa": -1.0}, {"choice": "luck"},
-     {"warm_start": "hot"}, {"uniform_first": -1}],
+    [
+        {"preset": "best"}, {"sampler": "nuts"}, {"explore": -1}, {"explore": 0, "warm_start": "none"}, {"batch": 0},
+        {"kappa": -1.0}, {"choice": "luck"}, {"warm_start": "hot"}, {"uniform_first": -1},
+    ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError, match="bayesian"):
