@@ -31,7 +31,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("runs"), "own", space="robot", options=OPTIONS, **SETTINGS)
+    return run(tmp_path_factory.mktemp("runs"), "own", space="robot", options=OPTIONS, **SETTINGS).path
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_report_trains_the_finalist_again_and_judges_it_on_test_images(reade
 
 
 def test_a_second_run_is_the_same(finished):
-    again = run(finished.parent, "again", space="robot", options=OPTIONS, **SETTINGS)
+    again = run(finished.parent, "again", space="robot", options=OPTIONS, **SETTINGS).path
     assert journal_digest(again) == journal_digest(finished)
 
 
