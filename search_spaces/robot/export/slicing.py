@@ -12,6 +12,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from evo.errors import EvoError
@@ -152,7 +153,7 @@ def undefined(text: str) -> set[str]:
             bound.add((node.asname or node.name).partition(".")[0])
         elif isinstance(node, ast.ExceptHandler) and node.name:
             bound.add(node.name)
-    return _used(text) - bound
+    return set(_used(text) - bound)
 
 
 def _names(node: ast.stmt) -> tuple[str, ...]:
@@ -172,9 +173,20 @@ def _first_line(node: ast.stmt, lines: Sequence[str]) -> int:
     return first
 
 
-def _used(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def _used(text: str) -> frozenset[str]:
     """Names that a source reads from outside its functions."""
-    return _free(ast.parse(text))
+    return frozenset(_free(ast.parse(text)))
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> frozenset[str | None]:
+    """Names of attributes and keyword arguments that a source mentions."""
+    return frozenset(
+        node.attr if isinstance(node, ast.Attribute) else node.arg
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute | ast.keyword)
+    )
 
 
 def _free(node: ast.AST) -> set[str]:
@@ -265,12 +277,7 @@ def _unreached(function: ast.FunctionDef, known: Known) -> range:
 
 def _trimmed(definitions: Sequence[Definition], users: str) -> list[Definition]:
     """Classes less the methods and fields whose names nothing reads, as far as one can see."""
-    read = {
-        node.attr if isinstance(node, ast.Attribute) else node.arg
-        for text in (users, *(definition.text for definition in definitions))
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Attribute) or (isinstance(node, ast.keyword) and node.arg)
-    }
+    read = set[str | None]().union(_read(users), *(_read(definition.text) for definition in definitions))
     return [_trimmed_class(definition, read) for definition in definitions]
 
 
