@@ -6,8 +6,9 @@ its last step happens in one layer at one bit-width, so that a proxy is a table 
 Values
     A value is a tensor (rows, columns) a layer, or one number a layer ("scalar"); it may depend on the layer's
     bit-width. Its kind says which others have its shape: "weight" (output channels, rest), "output" and "input"
-    (samples, features), "sample" (samples, 1), and those derived from them. `operators.INPUTS` lists what there is to start from. Tensors are
-    evenly strided samples of bounded size (see `samples.py`), or whole. What operators compute: `arithmetic.py`.
+    (samples, features), "sample" (samples, 1), and those derived from them. `operators.INPUTS` lists what there is to
+    start from. Tensors are evenly strided samples of bounded size (see `samples.py`), or whole. What operators compute:
+    `arithmetic.py`.
 
 Structures (genes in this order: inputs, unary, binary, post, aggregation)
     linear  1 input, 4 unary:               v = u4(u3(u2(u1(x))))

@@ -11,6 +11,7 @@ import numpy as np
 from kernels.ranks import average_ranks, kendall, spearman, spearman_bootstrap
 from search_spaces.emq.evaluator import scored
 from search_spaces.emq.expression import expression
+from search_spaces.emq.figures import CEILING, REGRESSION
 from search_spaces.emq.gathered import Gathered
 from search_spaces.emq.known import KNOWN
 from search_spaces.emq.language import Genome
@@ -21,8 +22,6 @@ from search_spaces.emq.tables import Tables
 
 RESAMPLES = 2000
 LEVEL = 0.95
-REGRESSION = "sqrt-bits regression"
-CEILING = "noise ceiling"
 FOLDS = 5
 RIVALS = ("fisher", "first_order", "output_error")
 """Of `known.KNOWN`, those that stand in the literature and are not among `proxies.quantization.HANDMADE`."""

@@ -11,7 +11,6 @@ from evo.options import from_json
 from evo.settings import unknown_setting
 from search_spaces.emq.benchmark.loading import SHIPPED
 
-
 ADAROUND_ROWS = 60
 """By default, of at least as many rows."""
 

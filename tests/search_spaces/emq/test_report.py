@@ -14,9 +14,10 @@ from evo.report.heldout import held_out
 from evo.run.reader import RunReader
 from search_spaces.emq import EMQ, EMQOptions
 from search_spaces.emq.expression import expression
-from search_spaces.emq.figures import figures, screening_counts
+from search_spaces.emq.figures import FOUND, MADE, MEASURE, bars, figures, screening, screening_counts
 from search_spaces.emq.gathered import Gathered
 from search_spaces.emq.known import KNOWN
+from search_spaces.emq.language import Genome
 from search_spaces.emq.problem import Problem
 from search_spaces.emq.report import (
     CEILING,
@@ -211,4 +212,63 @@ def test_the_report_has_its_pictures(run: RunReader) -> None:
         "Compatibility screening",
     ]  # fmt: skip
     assert "paired difference" in found[0].caption
+    assert "Blue: found; grey: hand-made; yellow: no proxy" in found[0].caption
+    for figure in found[:4]:
+        assert "system-ui" in figure.html, "pictures have the page's style"
+        assert all(colour in figure.html for colour in (FOUND, MADE))
+        assert (MEASURE in figure.html) == figure.title.startswith("Correlations")
     assert list(figures(None)) == []
+
+
+def test_a_colour_that_is_not_there_is_not_explained() -> None:
+    row = {"task": "t", "metric": "Spearman", "values": [0.5], "interval": [0.5, 0.4, 0.6, 10], "name": "hawq"}
+    [figure] = bars([row])
+    assert "Grey: hand-made." in figure.caption
+    assert "Blue" not in figure.caption
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run that meets copies of forms that were merged by their ranks, without any rule about scales."""
+    from dataclasses import asdict
+
+    folder = tmp_path_factory.mktemp("crowded")
+    search = Search(
+        f"{__name__}:FewForms", options=asdict(own(folder, invariance="none")), runs_dir=str(folder / "runs"),
+        name="crowded", seed=1, strategy={"name": "random", "options": {}}, budget={"proposals": 200, "stall": None},
+        executor={"kind": "inline", "timeout_s": None, "memory_mb": None}, report={"candidates": 0, "seeds": 1},
+    )  # fmt: skip
+    with RunReader(search.run().path) as reader:
+        yield reader
+
+
+class FewForms(EMQ):
+    """Draws from a dozen forms: largest bits in several disguises, errors that depend on the scale, and no bits."""
+
+    forms = tuple(
+        Genome("corrected", "linear", (word,), (op, "no_op", "no_op", "no_op"), (), (), aggregation)
+        for word, aggregation in (("bits", "max"), ("weight_error", "mean"), ("weight", "mean"))
+        for op in ("no_op", "log", "sqrt", "pow")
+    )
+
+    def sample(self, rng: np.random.Generator) -> Genome:
+        return self.forms[int(rng.integers(len(self.forms)))]
+
+
+def test_screening_reconciles_with_the_counters_of_the_engine(crowded: RunReader) -> None:
+    counts = screening_counts(crowded)
+    engine = crowded.status()["counts"]
+    commits = list(crowded.commits())
+    late = {row[0] for row in crowded.rows("SELECT id FROM late_identities WHERE function != id")}
+    copies = {row[0] for row in crowded.rows("SELECT id FROM identities WHERE source IN ('structural', 'twin')")}
+    assert late & copies, "some copies are of forms that were merged"
+    assert sum(n for name, n in counts.items() if name != "proposed") == counts["proposed"] == 200
+    assert counts["merged: known form"] == engine["structural"] + engine["twin"] == len(copies)
+    assert counts["merged: rank-equivalent"] == engine["functional"]
+    assert counts["distinct proxies"] == len({row.function for row in commits if row.status in ("ok", "nan")})
+    scored = counts["distinct proxies"] + counts["merged: rank-equivalent"]
+    scored += sum(n for name, n in counts.items() if name.startswith("rejected by its table"))
+    assert scored == engine["calls"]
+    assert f"Every other form is scored: {scored:,} were" in screening(counts).caption
+    assert not [name for name in counts if "scale-dependent" in name], "the option says no such rule"
+    assert counts["rejected unseen: bit-independent"] > 0
