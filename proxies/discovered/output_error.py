@@ -1,6 +1,6 @@
 """A proxy of mixed-precision quantization, found by evolutionary search. It needs torch alone.
 
-    score(model, bits, batch) = +- mean over layers of [ exp(norm(2^-b dL/dz b dz)) ]
+    score(model, bits, batch) = +- mean over layers of [ exp(norm(2^-b (dL/dz) b dz)) ]
 
 where
 
@@ -104,6 +104,17 @@ def ran(model: nn.Module, batch: Any, names: Sequence[str]) -> dict[str, tuple[T
     return {name: (*first[name], values[name] // len(inputs[0])) for name in names}
 
 
+def classes(logits: Tensor, labels: Tensor | None) -> Tensor:
+    """The labels, checked; the model's own predictions for None."""
+    if labels is None:
+        return logits.detach().argmax(1)
+    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
+        raise ValueError(
+            f"the model gives {logits.shape[1]} classes, labels reach from {int(labels.min())} to {int(labels.max())}"
+        )
+    return labels.long()
+
+
 def outputs_in_graph(model: nn.Module, batch: Any, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
     """The logits, and each layer's first output as a part of their graph."""
     model, layers = copied(model, names)
@@ -123,8 +134,7 @@ def outputs_in_graph(model: nn.Module, batch: Any, names: Sequence[str]) -> tupl
 def output_gradients(model: nn.Module, batch: Any, labels: Tensor | None, names: Sequence[str]) -> dict[str, Tensor]:
     """By layer: dL/dz of each sample, z the layer's output, L that sample's cross-entropy."""
     logits, outputs = outputs_in_graph(model, batch, names)
-    labels = logits.detach().argmax(1) if labels is None else labels
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    loss = nn.functional.cross_entropy(logits, classes(logits, labels), reduction="sum")
     found = torch.autograd.grad(loss, list(outputs.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(outputs, found, strict=True))
 
@@ -187,8 +197,21 @@ def required(batch: Any, labels: Tensor | None) -> None:
     inputs = (batch,) if isinstance(batch, Tensor) else tuple(batch)
     if not inputs or not all(isinstance(x, Tensor) and len(x) == len(inputs[0]) > 0 for x in inputs):
         raise ValueError("batch must be a tensor (samples, ...), or the several tensors the model is called with")
-    if labels is not None and labels.shape[:1] != inputs[0].shape[:1]:
-        raise ValueError(f"{len(labels)} labels for {len(inputs[0])} samples")
+    if labels is not None and (labels.shape != inputs[0].shape[:1] or labels.is_floating_point()):
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} and {labels.dtype} for {len(inputs[0])} samples: one class a sample"
+        )
+
+
+def checked(configurations: Sequence[Mapping[str, int]]) -> list[str]:
+    """The layers, which are those of every configuration; bits are whole numbers from 2 to 16."""
+    for bits in configurations:
+        if not isinstance(bits, Mapping) or not bits or set(bits) != set(configurations[0]):
+            raise ValueError(f"each configuration maps the same layers to bits, {{'conv1': 4, 'fc': 8}}, not {bits!r}")
+        for name, value in bits.items():
+            if isinstance(value, bool) or not hasattr(value, "__index__") or not 2 <= value <= 16:
+                raise ValueError(f"{name} has {value!r} bits: give a whole number from 2 to 16")
+    return list(configurations[0]) if configurations else []
 
 
 def mean(x: Tensor) -> Tensor:
@@ -202,7 +225,7 @@ def frobenius_norm(x: Tensor, elements: int) -> Tensor:
 
 
 def term(bits: int, output_gradient: Tensor, output_error: Tensor, output_width: int) -> Tensor:
-    """exp(norm(2^-b dL/dz b dz))"""
+    """exp(norm(2^-b (dL/dz) b dz))"""
     t1 = output_gradient * 2.0**-bits
     t2 = output_error * bits
     t3 = t1 * t2
@@ -228,7 +251,8 @@ def terms(
             found[name] = {}
             for bits in choices:
                 rounded = quantized(layer.weight, bits)
-                output_error = sample(output_change(layer, rounded - layer.weight.detach(), seen[name][0]))
+                moved = output_change(layer, rounded - layer.weight.detach(), seen[name][0])
+                output_error = sample(moved)
                 found[name][bits] = float(term(bits, output_gradient, output_error, output_width))
     return found
 
@@ -246,9 +270,12 @@ def score(model: nn.Module, bits: Mapping[str, int], batch: Any, labels: Tensor 
 
     Args:
         model: a classifier: gives logits (samples, classes) when called with the batch.
-        bits: weight bits by the name of a Conv2d or Linear layer; others are not looked at.
+        bits: weight bits, 2 to 16, by the name of a Conv2d or Linear layer; others are not looked at.
         batch: (samples, ...), or the several tensors that the model is called with.
-        labels: (samples,); None for the model's own predictions.
+        labels: (samples,) classes; None for the model's own predictions.
+
+    Raises:
+        ValueError: one of these does not fit the model.
     """
     return score_all(model, [bits], batch, labels)[0]
 
@@ -257,9 +284,7 @@ def score_all(
     model: nn.Module, configurations: Sequence[Mapping[str, int]], batch: Any, labels: Tensor | None = None
 ) -> list[float]:
     """Scores of many configurations of the same layers; the model is looked at once."""
-    names = list(configurations[0])
-    if any(set(bits) != set(names) for bits in configurations):
-        raise ValueError("the configurations must name the same layers")
+    names = checked(configurations)
     choices = {FEWEST, MOST, *(b for bits in configurations for b in bits.values())}
     found = terms(model, batch, sorted(choices), names, labels)
     sign = orientation(found)
@@ -278,6 +303,7 @@ def table(
     For an exact allocation under a budget, by integer programming.
     """
     names = names_of(model, layers)
+    checked([dict.fromkeys(names, bits) for bits in choices])
     found = terms(model, batch, sorted({*choices, FEWEST, MOST}), names, labels)
     sign = orientation(found)
     return {name: {b: sign * found[name][b] / len(names) for b in choices} for name in names}

@@ -251,6 +251,8 @@ def _of_loss(
 ) -> tuple[float, dict[str, Sequence]]:
     outputs = _checked(outputs, None)
     labels = outputs.detach().argmax(1) if targets is None else targets.detach().clone()
+    if targets is not None and loss is nn.functional.cross_entropy:
+        _require_classes(outputs, labels)
     value = loss(outputs, labels)
     if not isinstance(value, Tensor) or value.numel() != 1 or not bool(torch.isfinite(value)):
         raise ProxyError(
@@ -269,6 +271,22 @@ def _of_loss(
                 for gradient, weight in zip(gradients, weights, strict=True)
             ]
     return float(value.detach()), fields
+
+
+def _require_classes(outputs: Tensor, labels: Tensor) -> None:
+    """Raise unless whole labels are classes of the outputs; shares of classes are left to the loss."""
+    if labels.is_floating_point():
+        return
+    if labels.shape != (len(outputs), *outputs.shape[2:]):
+        raise ProxyError(
+            f"labels of shape {tuple(labels.shape)} for outputs of shape {tuple(outputs.shape)}",
+            "give one class a sample",
+        )
+    if int(labels.max()) >= outputs.shape[1] or int(labels.min()) < 0:
+        raise ProxyError(
+            f"the model gives {outputs.shape[1]} classes, labels reach from {int(labels.min())} to {int(labels.max())}",
+            f"number classes 0 to {outputs.shape[1] - 1}",
+        )
 
 
 def _gradients(value: Tensor, weights: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ log         ln(x + 1e-9)                                   x <= 0 taken for 1 - 
 abslog      ln|x|                                          0 taken for 1
 abs, pow    |x|, x^2
 exp         e^x                                            overflow stays inf: if it reaches the score, it is invalid
-normalize   (x - mean) / std, std with n - 1               0 where std is 0 or n = 1
+normalize   (x - mean) / std, std with n - 1               0 where std is none (see below) or n = 1
 relu        max(x, 0)
 invert      1 / (|x| + 1e-9), with x's sign                0 counts as positive
 frobenius_norm    sqrt(mean(x^2) N)                        the norm of the whole tensor, estimated by its sample
@@ -16,15 +16,15 @@ softmax, logsoftmax    over the rows, each column alone
 sigmoid     1 / (1 + e^-x)
 sqrt        sqrt(max(x, 0))
 revert      -x
-min_max_normalize    (x - min) / (max - min)               0 where all are equal
+min_max_normalize    (x - min) / (max - min)               0 where max - min is none
 mean        mean(x); so normalized_sum and to_mean_scalar; l1_norm is mean|x|
-to_std_scalar, to_var_scalar    with n - 1                 0 where n = 1
+to_std_scalar, to_var_scalar    with n - 1                 0 where n = 1 or std is none
 to_sum_scalar    mean(x) N
 row_sum     sum over the columns, times width / columns: one number a row
 times_bits, over_bits, times_2^-bits    x b, x / b, x 2^-b
 quantize    x on the grid {s (q - z)}, q = 0 .. 2^b - 1, s = (max(x, 0) - min(x, 0)) / (2^b - 1) over the tensor,
-            z = round(-min(x, 0) / s), half to even        x where s is 0
-quantize_error    quantize(x) - x
+            z = round(-min(x, 0) / s), half upwards        x where s is 0
+quantize_error    quantize(x) - x                          0 where that is none
 sign, swish, mish, leaky_relu    x sigmoid(x), x tanh(ln(1 + e^x)), x or 0.1 x
 p_dist      Euclidean distances of the pairs of rows, times sqrt(width / columns)
 gram_matrix x x^T, times width / columns
@@ -38,6 +38,11 @@ pairwise_distance   mean over the rows of |a - b|, Euclidean, times sqrt(width /
 kl_divergence       mean over the rows of KL(softmax(a) || softmax(b)), over the columns
 cosine_similarity   mean over the rows of a.b / max(|a| |b|, 1e-9)
 mse_loss, l1_loss   mean (a - b)^2, mean |a - b|
+
+None is what is at most 1e-12 of the largest |x| of the tensor: rounding, which another order of additions, or another
+library, rounds otherwise, and which a division would make as large as anything. For the same reason half upwards means:
+from 1e-9 below the half on, since values on a grid of their own meet halves exactly. What remains: the difference, or a
+comparison, of two values that are equal but for rounding.
 
 Every array is (1, n) or (choices, n): a leading 1 where the bit-width does not matter. A value depends on its own
 layer and bit-width alone, and on nothing else that was computed.
@@ -53,6 +58,11 @@ from search_spaces.emq.operators import SCALAR
 from search_spaces.emq.samples import Layout, Samples, derived
 
 Array = np.ndarray
+
+NONE = 1e-12
+"""Relative: spreads and errors of at most this are rounding."""
+HALF = 1e-9
+"""Quotients so close below a half are rounded as the half."""
 
 
 class Arithmetic:
@@ -79,7 +89,7 @@ class Arithmetic:
         plan = self.plan(kind)
         if op in ("quantize", "quantize_error"):
             found = self._quantize(x, plan)
-            return found if op == "quantize" else found - x
+            return found if op == "quantize" else _without_rounding(found - x, x, plan)
         return _OF_TENSORS[op](x, plan)
 
     def binary(self, op: str, kind_a: str, a: Array, kind_b: str, b: Array) -> Array:
@@ -110,9 +120,9 @@ class Arithmetic:
         step = (high - low) / most
         usable = step > 0.0
         step = np.where(usable, step, 1.0)
-        zero = np.rint(-low / step)
+        zero = _nearest(-low / step)
         wide_step, wide_zero = plan.spread(step), plan.spread(zero)
-        rounded = (np.clip(np.rint(x / wide_step) + wide_zero, 0.0, most) - wide_zero) * wide_step
+        rounded = (np.clip(_nearest(x / wide_step) + wide_zero, 0.0, most) - wide_zero) * wide_step
         return np.where(plan.spread(usable), rounded, x)
 
 
@@ -145,9 +155,14 @@ class _Plan:
     def max(self, x: Array) -> Array:
         return x if self.is_scalar else np.maximum.reduceat(x, self.starts, axis=1)
 
+    def size(self, x: Array) -> Array:
+        """The largest |x|."""
+        return self.max(np.abs(x))
+
     def variance(self, x: Array) -> Array:
         centred = x - self.spread(self.mean(x))
-        return self.sum(centred * centred) / np.maximum(self.n - 1.0, 1.0)
+        found = self.sum(centred * centred) / np.maximum(self.n - 1.0, 1.0)
+        return np.where(np.sqrt(found) <= NONE * self.size(x), 0.0, found)
 
     def each(self, work: Callable[[Array], Array], *arrays: Array) -> Array:
         """work on (choices, rows, columns) of each layer; results laid side by side."""
@@ -156,6 +171,14 @@ class _Plan:
             result = work(*(x[:, start:stop].reshape(len(x), r, k) for x in arrays))
             found.append(result.reshape(len(result), -1))
         return np.concatenate(found, axis=1)
+
+
+def _nearest(x: Array) -> Array:
+    return np.floor(x + (0.5 + HALF))
+
+
+def _without_rounding(error: Array, x: Array, plan: _Plan) -> Array:
+    return np.where(np.abs(error) <= NONE * plan.spread(plan.size(x)), 0.0, error)
 
 
 def _log(x: Array) -> Array:
@@ -178,16 +201,15 @@ def _sigmoid(x: Array) -> Array:
 def _normalize(x: Array, plan: _Plan) -> Array:
     centred = x - plan.spread(plan.mean(x))
     deviation = np.sqrt(plan.sum(centred * centred) / np.maximum(plan.n - 1.0, 1.0))
-    usable = (deviation > 0.0) & (plan.n > 1.0)
+    usable = (deviation > NONE * plan.size(x)) & (plan.n > 1.0)
     return np.where(plan.spread(usable), centred / plan.spread(np.where(usable, deviation, 1.0)), 0.0)
 
 
 def _min_max(x: Array, plan: _Plan) -> Array:
     least = plan.min(x)
     span = plan.max(x) - least
-    return np.where(
-        plan.spread(span == 0.0), 0.0, (x - plan.spread(least)) / plan.spread(np.where(span == 0, 1.0, span))
-    )
+    flat = (span <= NONE * plan.size(x)) & np.isfinite(span)
+    return np.where(plan.spread(flat), 0.0, (x - plan.spread(least)) / plan.spread(np.where(flat, 1.0, span)))
 
 
 def _softmax_rows(x: Array) -> Array:

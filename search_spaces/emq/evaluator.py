@@ -18,7 +18,7 @@ from search_spaces.emq.problem import Problem
 from search_spaces.emq.scoring import Scored, rank_digests, score, score_samples
 from search_spaces.emq.tables import Tables
 
-VERSION = 3
+VERSION = 4
 """Of the fitness: raise it when equal proxies would get other values."""
 
 

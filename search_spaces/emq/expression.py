@@ -403,7 +403,6 @@ def size(term: Node) -> int:
     return sum(1 for _ in nodes(term))
 
 
-_INFIX = {"sum": (" + ", 1), "difference": (" - ", 1), "product": (" ", 2), "times_bits": ("", 2), "over_bits": ("", 2)}
 _NAMES = {
     "log": "ln", "abslog": "ln|.|", "frobenius_norm": "norm", "min_max_normalize": "minmax", "to_std_scalar": "std",
     "to_sum_scalar": "sum", "row_sum": "rowsum", "to_var_scalar": "var", "to_min_scalar": "min", "to_max_scalar": "max",
@@ -412,44 +411,51 @@ _NAMES = {
 
 
 def formula(term: Node, released: bool = False) -> str:
-    """As a person writes it: "mean((dL/dz dz)^2)"."""
+    """As a person writes it: "mean(((dL/dz) dz)^2)"."""
     return _shown(term, released)[0]
 
 
 def _shown(node: Node, released: bool) -> tuple[str, int]:
-    """Text, and how tightly it binds: 1 a sum, 2 a product, 3 a power, 4 closed."""
+    """Text, and how tightly it binds: 1 a sum, 2 a quotient, 3 a product, 4 a power, 5 closed.
+
+    A product is written by putting its factors side by side, so that a quotient among them stands in parentheses.
+    """
     if node.op == "zero":
-        return "0", 4
+        return "0", 5
     if node.op == "input":
         symbol = INPUTS[node.text].symbol
-        return (f"b {symbol}", 2) if released else (symbol, 2 if "/" in symbol else 4)
+        binds = 2 if "/" in symbol else 5
+        return (f"b ({symbol})" if binds == 2 else f"b {symbol}", 3) if released else (symbol, binds)
     parts = [_shown(argument, released) for argument in node.args]
 
     def at(i: int, level: int) -> str:
         text, binds = parts[i]
         return text if binds >= level else f"({text})"
 
-    if node.op in ("sum", "difference", "product"):
-        sign, level = _INFIX[node.op]
-        return f"{at(0, level)}{sign}{at(1, level + (node.op == 'difference'))}", level
+    if node.op == "sum":
+        return f"{at(0, 1)} + {at(1, 1)}", 1
+    if node.op == "difference":
+        return f"{at(0, 1)} - {at(1, 2)}", 1
+    if node.op == "product":
+        return f"{at(0, 3)} {at(1, 3)}", 3
     if node.op == "matmul":
-        return f"{at(0, 3)} {at(1, 3)}^T", 2
+        return f"{at(0, 5)} {at(1, 5)}^T", 3
     if node.op == "pow":
-        return f"{at(0, 4)}^2", 3
+        return f"{at(0, 5)}^2", 4
     if node.op == "abs":
-        return f"|{parts[0][0]}|", 4
+        return f"|{parts[0][0]}|", 5
     if node.op == "abslog":
-        return f"ln|{parts[0][0]}|", 4
+        return f"ln|{parts[0][0]}|", 5
     if node.op == "exp":
-        return f"exp({parts[0][0]})", 4
+        return f"exp({parts[0][0]})", 5
     if node.op == "revert":
         return f"-{at(0, 2)}", 1
     if node.op == "invert":
-        return f"1 / {at(0, 3)}", 2
+        return f"1 / {at(0, 4)}", 2
     if node.op == "times_bits":
-        return f"b {at(0, 2)}", 2
+        return f"b {at(0, 3)}", 3
     if node.op == "over_bits":
         return f"{at(0, 3)} / b", 2
     if node.op == "times_2^-bits":
-        return f"2^-b {at(0, 2)}", 2
-    return f"{_NAMES.get(node.op, node.op)}({', '.join(text for text, _ in parts)})", 4
+        return f"2^-b {at(0, 3)}", 3
+    return f"{_NAMES.get(node.op, node.op)}({', '.join(text for text, _ in parts)})", 5

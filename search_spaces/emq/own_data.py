@@ -63,7 +63,8 @@ def parts_of(given: Any, spec: str, calibration: int) -> Parts:
     if two is not None:
         training, test = _pair(two[0], spec, calibration), _pair(two[1], spec, MOST)
         inputs, labels = training[0][:calibration], training[1][:calibration]
-        use = f"the first {len(labels):,} of the training part calibrate; the test part, {len(test[1]):,}, is the test"
+        tested = f"the test part, {len(test[1]):,} samples, is the test"
+        use = f"the first {len(labels):,} of the training part calibrate; {tested}"
         return Parts(inputs, labels, *test, use)
     inputs, labels = _pair(given, spec, calibration + MOST)
     left = len(labels) - calibration

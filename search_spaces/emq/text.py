@@ -10,14 +10,14 @@ _OVER = {"mean": "mean over layers of", "max": "largest over layers of"}
 
 
 def one_line(genome: Genome) -> str:
-    """The simplified proxy: "sum_l mean((dL/dz dz)^2)"."""
+    """The simplified proxy: "mean_l mean(((dL/dz) dz)^2)", the mean over layers, as everywhere."""
     found = expression(genome)
     if found.term is None:
         return f"rejected, {found.rejected}: {' '.join(genome.genes)}"
     sign = "" if found.released else "+-"
     if found.aggregation == FLIPS:
         return f"{sign}mean_i Phi(m / sqrt(sum_l {_closed(formula(found.term, found.released))}))"
-    return f"{sign}{'max' if found.aggregation == 'max' else 'sum'}_l {_closed(formula(found.term, found.released))}"
+    return f"{sign}{'max' if found.aggregation == 'max' else 'mean'}_l {_closed(formula(found.term, found.released))}"
 
 
 def described(genome: Genome) -> str:

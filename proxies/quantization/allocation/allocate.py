@@ -21,6 +21,7 @@ from proxies.quantization.bits import BitConfig
 from proxies.quantization.costs import PLAIN, CostRule
 from proxies.quantization.hessian import HessianOptions
 from proxies.quantization.layers import Batch
+from proxies.quantization.scoring import one_of
 from proxies.quantization.statistics import Statistics
 from proxies.quantization.uniform import WeightScheme
 
@@ -35,7 +36,7 @@ def allocate(
     proxy: Any = "hawq_v2",
     *,
     batch: Batch | None = None,
-    targets: Tensor | None = None,
+    labels: Tensor | None = None,
     layers: Sequence[str] | None = None,
     choices: Sequence[int] = (2, 3, 4, 8),
     fixed: Mapping[str, int] | None = None,
@@ -47,6 +48,7 @@ def allocate(
     scheme: WeightScheme = WeightScheme(),
     hessian: HessianOptions = HessianOptions(),
     seed: int = 0,
+    targets: Tensor | None = None,
 ) -> Allocation:
     """The bits that score best within a budget.
 
@@ -57,7 +59,7 @@ def allocate(
         budget: a `Budget`, text such as "0.12MiB", "1.5GBOPs" or "3bits", or a mapping of a `Budget`'s fields.
         proxy: a name, a path of an exported file, "module:attr", a proxy, or a function score(model, bits, batch).
         batch: what a model is called with.
-        targets: labels of the batch; None for the model's own predictions.
+        labels: of the batch, (samples,); None for the model's own predictions.
         layers: the layers; None for all Conv2d and Linear.
         choices: bits that a layer may have.
         fixed: layer to bits that it has in any case.
@@ -67,6 +69,7 @@ def allocate(
         evolution: its effort and seed; None: 20,000 evaluations, or 500 where each takes a pass of the model.
         time_limit: seconds of the integer program; None: until it is proven.
         scheme, hessian, seed: as in `gather`.
+        targets: another name of `labels`.
 
     Raises:
         InfeasibleBudgetError: no configuration fits; it states the smallest budget that one does.
@@ -74,7 +77,7 @@ def allocate(
         BitConfigError: fixed bits of what is no layer, bits out of range.
     """
     limit = Budget.of(budget)
-    found = _scorer(subject, proxy, batch, targets, layers, choices, fixed, scheme, hessian, seed)
+    found = _scorer(subject, proxy, batch, one_of(labels, targets), layers, choices, fixed, scheme, hessian, seed)
     posed = problem(found.shapes, limit, choices, fixed, _counted(rule, activation_bits))
     if _exact(found, method):
         assert found.table is not None
@@ -91,7 +94,7 @@ def pareto_front(
     points: int = 25,
     by: Literal["size_mib", "giga_bops"] = "size_mib",
     batch: Batch | None = None,
-    targets: Tensor | None = None,
+    labels: Tensor | None = None,
     layers: Sequence[str] | None = None,
     choices: Sequence[int] = (2, 3, 4, 8),
     fixed: Mapping[str, int] | None = None,
@@ -102,6 +105,7 @@ def pareto_front(
     scheme: WeightScheme = WeightScheme(),
     hessian: HessianOptions = HessianOptions(),
     seed: int = 0,
+    targets: Tensor | None = None,
 ) -> tuple[Allocation, ...]:
     """The proxy's best scores against the cost, by rising cost; no point beats another in both.
 
@@ -114,7 +118,7 @@ def pareto_front(
     """
     if points < 2:
         raise ProxyError(f"a front of {points} points is none", "give 2 or more")
-    found = _scorer(subject, proxy, batch, targets, layers, choices, fixed, scheme, hessian, seed)
+    found = _scorer(subject, proxy, batch, one_of(labels, targets), layers, choices, fixed, scheme, hessian, seed)
     posed = problem(found.shapes, None, choices, fixed, _counted(rule, activation_bits))
     if _exact(found, method):
         assert found.table is not None
@@ -164,7 +168,7 @@ def _scorer(
     subject: nn.Module | Statistics | Scorer,
     proxy: Any,
     batch: Batch | None,
-    targets: Tensor | None,
+    labels: Tensor | None,
     layers: Sequence[str] | None,
     choices: Sequence[int],
     fixed: Mapping[str, int] | None,
@@ -175,7 +179,7 @@ def _scorer(
     if isinstance(subject, Scorer):
         return subject
     return scorer(
-        subject, proxy, batch, targets=targets, layers=layers, bits=sorted({*choices, *(fixed or {}).values()}),
+        subject, proxy, batch, labels=labels, layers=layers, bits=sorted({*choices, *(fixed or {}).values()}),
         scheme=scheme, hessian=hessian, seed=seed,
     )  # fmt: skip
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from proxies.errors import ProxyError
 from proxies.quantization.hessian import HessianOptions
 from proxies.quantization.layers import Batch, LayerShape, layer_shapes
+from proxies.quantization.scoring import called, labels_for, one_of
 from proxies.quantization.statistics import Statistics, gather
 from proxies.quantization.uniform import WeightScheme
-from proxies.registry import ExportedProxy, load_proxy
+from proxies.registry import load_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,13 @@ def scorer(
     proxy: Any = "hawq_v2",
     batch: Batch | None = None,
     *,
-    targets: Tensor | None = None,
+    labels: Tensor | None = None,
     layers: Sequence[str] | None = None,
     bits: Sequence[int] = (2, 3, 4, 8),
     scheme: WeightScheme = WeightScheme(),
     hessian: HessianOptions = HessianOptions(),
     seed: int = 0,
+    targets: Tensor | None = None,
 ) -> Scorer:
     """A proxy of a model, gathered for once.
 
@@ -61,15 +63,17 @@ def scorer(
         subject: a model, or statistics that hold what the proxy needs.
         proxy: a name, a path, "module:attr", a proxy, or a function score(model, bits, batch).
         batch: what the model is called with; not for statistics.
-        targets: labels; None for the model's own predictions.
+        labels: of the batch, (samples,); None for the model's own predictions.
         layers: names of the layers; None for all Conv2d and Linear.
         bits: all that a layer may have: statistics that depend on the bits are gathered for these.
         scheme, hessian, seed: as in `gather`.
+        targets: another name of `labels`.
 
     Raises:
         ProxyError: a model without a batch, or a function of a model for statistics; see also `gather`.
         UnknownProxyError: no such proxy.
     """
+    labels = one_of(labels, targets)
     found = load_proxy(proxy) if isinstance(proxy, str) else proxy
     name = str(getattr(found, "name", getattr(found, "__name__", type(found).__name__)))
     if isinstance(subject, Statistics):
@@ -80,11 +84,11 @@ def scorer(
         raise ProxyError("a model is scored on a batch", "give batch=..., what the model is called with")
     if hasattr(found, "scores"):
         gathered = gather(
-            subject, batch, targets, layers=layers, collect=found.needs, bits=tuple(sorted(set(bits))), scheme=scheme,
+            subject, batch, labels, layers=layers, collect=found.needs, bits=tuple(sorted(set(bits))), scheme=scheme,
             hessian=hessian, seed=seed,
         )  # fmt: skip
         return _of_statistics(name, found, gathered)
-    return _of_function(name, found, subject, batch, layers, targets)
+    return _of_function(name, found, subject, batch, layers, labels)
 
 
 def _of_statistics(name: str, proxy: Any, statistics: Statistics) -> Scorer:
@@ -98,10 +102,9 @@ def _of_statistics(name: str, proxy: Any, statistics: Statistics) -> Scorer:
 
 
 def _of_function(
-    name: str, function: Any, model: nn.Module, batch: Batch, layers: Sequence[str] | None, targets: Tensor | None
+    name: str, function: Any, model: nn.Module, batch: Batch, layers: Sequence[str] | None, labels: Tensor | None
 ) -> Scorer:
-    # a function of one's own takes three arguments; an exported file's takes labels too
-    labels = [] if targets is None or not isinstance(function, ExportedProxy) else [targets]
+    more = labels_for(function, labels)
     together = getattr(function, "score_all", None)
     shapes = layer_shapes(model, batch, layers)
     names = [shape.name for shape in shapes]
@@ -109,11 +112,13 @@ def _of_function(
     def scores(configs: np.ndarray) -> np.ndarray:
         given = [dict(zip(names, map(int, row), strict=True)) for row in configs]
         if together is not None:
-            return np.array(together(model, given, batch, *labels), np.float64)
-        return np.array([float(function(model, bits, batch, *labels)) for bits in given], np.float64)
+            return np.array(called(function, together, model, given, batch, *more), np.float64)
+        return np.array([float(called(function, function, model, bits, batch, *more)) for bits in given], np.float64)
 
     def table(bits: Sequence[int]) -> np.ndarray:
-        terms: Mapping[str, Mapping[int, float]] = function.table(model, batch, tuple(bits), names, *labels)
+        terms: Mapping[str, Mapping[int, float]] = called(
+            function, function.table, model, batch, tuple(bits), names, *more
+        )
         missing = [name for name in names if name not in terms]
         if missing:
             raise ProxyError(f"the table of proxy {name} lacks {', '.join(missing)}", "it must name every layer")

@@ -73,7 +73,7 @@ def _allocate(request: Request, folder: Path, progress: Callable[[int, int, str]
     posed = problem(shapes, budget, choices, fixed, _rule(request))
     progress(1, STEPS, f"proxy {name} on {len(batch)} samples")
     found = scorer(
-        subject.model, proxy, batch, targets=labels, layers=layers, bits=sorted({*choices, *fixed.values()}),
+        subject.model, proxy, batch, labels=labels, layers=layers, bits=sorted({*choices, *fixed.values()}),
         seed=request.seed,
     )  # fmt: skip
     progress(2, STEPS, "allocation")

@@ -52,21 +52,23 @@ def mish(x: Tensor) -> Tensor:
 
 
 def variance(x: Tensor) -> Tensor:
-    """Over all elements, with n - 1; 0 for one element."""
-    return total((x - mean(x)).square()) / max(x.numel() - 1, 1)
+    """Over all elements, with n - 1; 0 for one element, and where the deviation is rounding."""
+    found = total((x - mean(x)).square()) / max(x.numel() - 1, 1)
+    return torch.where(found.sqrt() <= 1e-12 * x.abs().max(), 0.0, found)
 
 
 def normalize(x: Tensor) -> Tensor:
-    """(x - mean) / standard deviation; 0 where all are equal."""
+    """(x - mean) / standard deviation; 0 where all are equal, but for rounding."""
     deviation = variance(x).sqrt()
     usable = (deviation > 0) & (x.numel() > 1)
     return torch.where(usable, (x - mean(x)) / torch.where(usable, deviation, 1.0), 0.0)
 
 
 def min_max(x: Tensor) -> Tensor:
-    """(x - min) / (max - min); 0 where all are equal."""
+    """(x - min) / (max - min); 0 where all are equal, but for rounding."""
     span = (x.max() - x.min()).reshape(1, 1)
-    return torch.where(span == 0, 0.0, (x - x.min()) / torch.where(span == 0, 1.0, span))
+    flat = (span <= 1e-12 * x.abs().max()) & span.isfinite()
+    return torch.where(flat, 0.0, (x - x.min()) / torch.where(flat, 1.0, span))
 
 
 def frobenius_norm(x: Tensor, elements: int) -> Tensor:
@@ -121,6 +123,11 @@ def slogdet(x: Tensor) -> Tensor:
     return torch.linalg.slogdet(gram)[1].reshape(1, 1)
 
 
+def nearest(x: Tensor) -> Tensor:
+    """Whole numbers; halves upwards, and what is a half but for rounding."""
+    return torch.floor(x + (0.5 + 1e-9))
+
+
 def on_bits(x: Tensor, bits: int) -> Tensor:
     """x at the nearest of 2^bits evenly spaced points over its range, 0 among them."""
     low, high = x.min().clamp(max=0), x.max().clamp(min=0)
@@ -128,8 +135,14 @@ def on_bits(x: Tensor, bits: int) -> Tensor:
     step = (high - low) / most
     if not step > 0:
         return x
-    zero = torch.round(-low / step)
-    return ((torch.round(x / step) + zero).clamp(0, most) - zero) * step
+    zero = nearest(-low / step)
+    return ((nearest(x / step) + zero).clamp(0, most) - zero) * step
+
+
+def bits_error(x: Tensor, bits: int) -> Tensor:
+    """What `on_bits` changes; 0 where that is rounding."""
+    error = on_bits(x, bits) - x
+    return torch.where(error.abs() <= 1e-12 * x.abs().max(), 0.0, error)
 
 
 def hamming_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ UNARY: Mapping[str, str] = {
     "over_bits": "{x} / bits",
     "times_2^-bits": "{x} * 2.0**-bits",
     "quantize": "on_bits({x}, bits)",
-    "quantize_error": "on_bits({x}, bits) - {x}",
+    "quantize_error": "bits_error({x}, bits)",
     "sign": "{x}.sign()",
     "swish": "{x} * sigmoid({x})",
     "mish": "mish({x})",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -80,13 +80,24 @@ def ran(model: nn.Module, batch: Any, names: Sequence[str]) -> dict[str, tuple[T
     return {name: (*first[name], values[name] // len(inputs[0])) for name in names}
 
 
+def classes(logits: Tensor, labels: Tensor | None) -> Tensor:
+    """The labels, checked; the model's own predictions for None."""
+    if labels is None:
+        return logits.detach().argmax(1)
+    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
+        raise ValueError(
+            f"the model gives {logits.shape[1]} classes, labels reach from {int(labels.min())} to {int(labels.max())}"
+        )
+    return labels.long()
+
+
 def weight_gradients(
     model: nn.Module, batch: Any, labels: Tensor | None, names: Sequence[str]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """By layer: dL/dW with its graph, and W; L is the mean cross-entropy."""
     model, layers = copied(model, names)
     logits = model(*arguments(batch))
-    loss = nn.functional.cross_entropy(logits, logits.detach().argmax(1) if labels is None else labels)
+    loss = nn.functional.cross_entropy(logits, classes(logits, labels))
     weights = [layer.weight for layer in layers.values()]
     found = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
     return {name: pair for name, *pair in zip(layers, found, weights, strict=True)}
@@ -120,8 +131,7 @@ def outputs_in_graph(model: nn.Module, batch: Any, names: Sequence[str]) -> tupl
 def output_gradients(model: nn.Module, batch: Any, labels: Tensor | None, names: Sequence[str]) -> dict[str, Tensor]:
     """By layer: dL/dz of each sample, z the layer's output, L that sample's cross-entropy."""
     logits, outputs = outputs_in_graph(model, batch, names)
-    labels = logits.detach().argmax(1) if labels is None else labels
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    loss = nn.functional.cross_entropy(logits, classes(logits, labels), reduction="sum")
     found = torch.autograd.grad(loss, list(outputs.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(outputs, found, strict=True))
 
@@ -262,5 +272,18 @@ def required(batch: Any, labels: Tensor | None) -> None:
     inputs = (batch,) if isinstance(batch, Tensor) else tuple(batch)
     if not inputs or not all(isinstance(x, Tensor) and len(x) == len(inputs[0]) > 0 for x in inputs):
         raise ValueError("batch must be a tensor (samples, ...), or the several tensors the model is called with")
-    if labels is not None and labels.shape[:1] != inputs[0].shape[:1]:
-        raise ValueError(f"{len(labels)} labels for {len(inputs[0])} samples")
+    if labels is not None and (labels.shape != inputs[0].shape[:1] or labels.is_floating_point()):
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} and {labels.dtype} for {len(inputs[0])} samples: one class a sample"
+        )
+
+
+def checked(configurations: Sequence[Mapping[str, int]]) -> list[str]:
+    """The layers, which are those of every configuration; bits are whole numbers from 2 to 16."""
+    for bits in configurations:
+        if not isinstance(bits, Mapping) or not bits or set(bits) != set(configurations[0]):
+            raise ValueError(f"each configuration maps the same layers to bits, {{'conv1': 4, 'fc': 8}}, not {bits!r}")
+        for name, value in bits.items():
+            if isinstance(value, bool) or not hasattr(value, "__index__") or not 2 <= value <= 16:
+                raise ValueError(f"{name} has {value!r} bits: give a whole number from 2 to 16")
+    return list(configurations[0]) if configurations else []

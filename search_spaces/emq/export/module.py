@@ -50,9 +50,12 @@ def score(model: nn.Module, bits: Mapping[str, int], batch: Any, labels: Tensor 
 
     Args:
         model: a classifier: gives logits (samples, classes) when called with the batch.
-        bits: weight bits by the name of a Conv2d or Linear layer; {order}.
+        bits: weight bits, 2 to 16, by the name of a Conv2d or Linear layer; {order}.
         batch: (samples, ...), or the several tensors that the model is called with.
-        labels: (samples,); None for the model's own predictions.
+        labels: (samples,) classes; None for the model's own predictions.
+
+    Raises:
+        ValueError: one of these does not fit the model.
     """
     return score_all(model, [bits], batch, labels)[0]
 
@@ -61,9 +64,7 @@ def score_all(
     model: nn.Module, configurations: Sequence[Mapping[str, int]], batch: Any, labels: Tensor | None = None
 ) -> list[float]:
     """Scores of many configurations of the same layers; the model is looked at once."""
-    names = list(configurations[0])
-    if any(set(bits) != set(names) for bits in configurations):
-        raise ValueError("the configurations must name the same layers")
+    names = checked(configurations)
     choices = {choices}
     found = terms(model, batch, sorted(choices), names, labels)
 {body}
@@ -112,6 +113,7 @@ def table(
     For an exact allocation under a budget, by integer programming.
     """
     names = names_of(model, layers)
+    checked([dict.fromkeys(names, bits) for bits in choices])
 {body}
 '''
 _TABLE_MEAN = """    found = terms(model, batch, sorted({*choices, FEWEST, MOST}), names, labels)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from proxies.errors import MissingStatisticError, ProxyError
-from proxies.quantization import GROUPS, WeightScheme, gather, squared_error
+from proxies.quantization import GROUPS, WeightScheme, gather, score, squared_error
 from tests.proxies.quantization.networks import images, seeded, small_net
 
 
@@ -174,3 +174,28 @@ def test_a_layer_without_influence_has_zeros():
 def test_what_cannot_be_measured_is_refused(settings, says):
     with pytest.raises(ProxyError, match=says):
         gather(**{"model": small_net(), "batch": images(2), **settings})
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (torch.full((3,), 99), "the model gives 4 classes, labels reach from 99 to 99"),
+        (torch.tensor([0, -1, 2]), "labels reach from -1 to 2"),
+        (torch.zeros(2, dtype=torch.long), r"labels of shape \(2,\) for outputs of shape \(3, 4\)"),
+    ],
+)
+def test_labels_that_are_no_classes_of_the_model_are_refused(labels, says):
+    with pytest.raises(ProxyError, match=says):
+        score(small_net(), {"conv1": 4, "conv2": 4, "fc": 4}, images(3), "snip", labels=labels)
+    with pytest.raises(ProxyError, match=says):
+        gather(small_net(), images(3), labels, collect=["gradients"])
+
+
+def test_labels_have_one_name_at_a_time():
+    labels = torch.zeros(3, dtype=torch.long)
+    bits = {"conv1": 4, "conv2": 4, "fc": 4}
+    assert score(small_net(), bits, images(3), "snip", labels=labels) == score(
+        small_net(), bits, images(3), "snip", targets=labels
+    )
+    with pytest.raises(ProxyError, match="two names of one argument"):
+        score(small_net(), bits, images(3), "snip", labels=labels, targets=labels)

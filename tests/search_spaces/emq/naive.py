@@ -53,7 +53,7 @@ def unary(op: str, v: Value, b: int) -> Value:
         return v.like(np.array([[math.log(abs(e)) if e != 0 else 0.0 for e in row] for row in x]))
     if op == "normalize":
         std = x.std(ddof=1) if n > 1 else 0.0
-        return v.like((x - x.mean()) / std if std > 0 else x * 0)
+        return v.like((x - x.mean()) / std if std > 1e-12 * np.abs(x).max() else x * 0)
     if op == "frobenius_norm":
         return scalar(math.sqrt((x**2).mean() * (1.0 if one else v.height * v.width)))
     if op in ("normalized_sum", "to_mean_scalar"):
@@ -65,9 +65,10 @@ def unary(op: str, v: Value, b: int) -> Value:
         share = powers / powers.sum(0)
         return v.like(share if op == "softmax" else x - x.max(0) - np.log(powers.sum(0)))
     if op == "min_max_normalize":
-        return v.like((x - x.min()) / (x.max() - x.min()) if x.max() > x.min() else x * 0)
+        return v.like((x - x.min()) / (x.max() - x.min()) if x.max() - x.min() > 1e-12 * np.abs(x).max() else x * 0)
     if op in ("to_std_scalar", "to_var_scalar"):
         var = x.var(ddof=1) if n > 1 else 0.0
+        var = 0.0 if math.sqrt(var) <= 1e-12 * np.abs(x).max() else var
         return scalar(var if op == "to_var_scalar" else math.sqrt(var))
     if op == "to_sum_scalar":
         return scalar(x.mean() * (1.0 if one else v.height * v.width))
@@ -80,9 +81,11 @@ def unary(op: str, v: Value, b: int) -> Value:
         step = (high - low) / (2**b - 1)
         rounded = x
         if step > 0:
-            zero = np.rint(-low / step)
-            rounded = (np.clip(np.rint(x / step) + zero, 0, 2**b - 1) - zero) * step
-        return v.like(rounded if op == "quantize" else rounded - x)
+            zero = np.floor(-low / step + 0.5 + 1e-9)
+            rounded = (np.clip(np.floor(x / step + 0.5 + 1e-9) + zero, 0, 2**b - 1) - zero) * step
+        error = rounded - x
+        error[np.abs(error) <= 1e-12 * np.abs(x).max()] = 0.0
+        return v.like(rounded if op == "quantize" else error)
     if op == "p_dist":
         gaps = [np.linalg.norm(x[i] - x[j]) for i in range(len(x)) for j in range(i + 1, len(x))] or [0.0]
         return (

@@ -175,10 +175,10 @@ def test_size_counts_each_sub_program_once() -> None:
 def test_formulas_read_as_written_by_hand() -> None:
     read = {name: formula(expression(genome).term) for name, genome in KNOWN.items()}  # type: ignore[arg-type]
     assert read["hawq_v2"] == "tr(H) mean(dW^2)"
-    assert read["fisher"] == "sum((dz dL/dz)^2)"
-    assert read["first_order"] == "mean(rowsum(dz dL/dz)^2)"
+    assert read["fisher"] == "sum((dz (dL/dz))^2)"
+    assert read["first_order"] == "mean(rowsum(dz (dL/dz))^2)"
     assert read["sqrt_bits"] == "sqrt(b)"
-    assert one_line(KNOWN["hawq_v2"]) == "+-sum_l tr(H) mean(dW^2)"
+    assert one_line(KNOWN["hawq_v2"]) == "+-mean_l tr(H) mean(dW^2)"
 
 
 def test_a_formula_closes_what_binds_less() -> None:
@@ -188,6 +188,16 @@ def test_a_formula_closes_what_binds_less() -> None:
     assert formula(unary("pow", unary("pow", a))) == "(b^2)^2"
     assert formula(Node("difference", (a, binary("difference", b, c)), "scalar", True, False)) == "b - (macs - n)"
     assert formula(unary("invert", binary("product", a, b))) == "1 / (b macs)"
+    assert formula(binary("product", unary("invert", c), b)) == "(1 / n) macs"
+    norm = unary("frobenius_norm", unary("min_max_normalize", leaf("weight")))
+    sigmoid = unary("invert", unary("sigmoid", a))
+    square = unary("pow", Node("product", (unary("times_2^-bits", norm), sigmoid), "scalar", True, False))
+    assert formula(square) == "(2^-b norm(minmax(W)) (1 / sigmoid(b)))^2"
+    assert formula(Node("product", (unary("over_bits", c), b), "scalar", True, False)) == "(n / b) macs"
+    assert formula(unary("over_bits", unary("over_bits", c))) == "(n / b) / b"
+    assert formula(Node("sum", (unary("invert", a), b), "scalar", True, False)) == "1 / b + macs"
+    assert formula(unary("times_bits", leaf("weight_gradient"))) == "b (dL/dW)"
+    assert formula(leaf("weight_gradient"), released=True) == "b (dL/dW)"
 
 
 @settings(deadline=None)

@@ -14,6 +14,7 @@ from scipy.stats import norm, spearmanr
 
 from evo.space import Observation, Request
 from kernels.ranks import kendall, spearman, spearman_top
+from search_spaces.emq.arithmetic import Arithmetic
 from search_spaces.emq.evaluator import EMQEvaluator, scored
 from search_spaces.emq.expression import expression
 from search_spaces.emq.known import KNOWN
@@ -270,3 +271,28 @@ def test_flips_are_screened(change: float, reason: str) -> None:
     found = score_samples(table, np.ones(5), np.array([[0, 1, 2], [3, 2, 1]]))
     assert found.rejected.tolist() == [reason]
     assert not found.scores.any()
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-15, 1e-13])
+def test_a_spread_or_an_error_that_is_rounding_counts_as_none(noise: float) -> None:
+    samples = tiny.gathered().samples
+    operators = Arithmetic(samples)
+    like = samples.values["weight"]
+    wobble = np.where(np.arange(like.shape[1]) % 2, 1.0, 1.0 + noise)[None]
+    for scale in (1e-6, 1.0, -3e7):
+        flat = scale * wobble
+        for op in ("normalize", "min_max_normalize", "to_std_scalar", "to_var_scalar", "quantize_error"):
+            assert not operators.unary(op, "weight", flat).any(), op
+        steps = flat * np.where(np.arange(like.shape[1]) % 3, 1.0, 0.5)
+        for op in ("normalize", "min_max_normalize", "to_std_scalar"):
+            found, exact = (operators.unary(op, "weight", x) for x in (steps, steps / wobble))
+            np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-11 * max(1.0, abs(scale)))
+
+
+@pytest.mark.parametrize("noise", [-1e-13, 0.0, 1e-13])
+def test_a_half_is_rounded_upwards_whatever_its_rounding(noise: float) -> None:
+    samples = tiny.gathered().samples
+    x = np.resize([-1.0, 1.0, 0.5, -0.5], samples.values["weight"].shape[1])[None]
+    wobbled = np.where(x == -1.0, x * (1.0 + noise), x)
+    exact, found = (Arithmetic(samples).unary("quantize", "weight", v) for v in (x, wobbled))
+    np.testing.assert_allclose(found, exact, atol=1e-9)

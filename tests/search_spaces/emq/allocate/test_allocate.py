@@ -177,7 +177,7 @@ def test_of_training_and_test_samples_the_test_ones_alone_are_tested_on(data):
     assert torch.equal(found.labels, labels[:20])
     assert torch.equal(found.test_inputs, test)
     assert torch.equal(found.test_labels, test_labels)
-    assert found.use == "the first 20 of the training part calibrate; the test part, 9, is the test"
+    assert found.use == "the first 20 of the training part calibrate; the test part, 9 samples, is the test"
     every = subject_of(f"{OWN}:NET", f"{OWN}:{data}", 512)
     assert (len(every.labels), len(every.test_labels)) == (50, 9)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from evo.errors import InvalidGenomeError
-from proxies import load_proxy
+from proxies import ProxyError, load_proxy
 from proxies.quantization import score
 from proxies.quantization.allocation import allocate
 from search_spaces.emq.export import export, source
@@ -151,7 +151,7 @@ def test_the_largest_term_has_no_table(tmp_path):
 def test_an_exported_proxy_is_allocated_exactly(tmp_path):
     proxy = exported(KNOWN["hawq_v2"], tmp_path / "found.py")
     images, labels = batch()
-    found = allocate(model(), "4bits", str(proxy.path), batch=images, targets=labels)
+    found = allocate(model(), "4bits", str(proxy.path), batch=images, labels=labels)
     assert found.optimal
     assert found.score == pytest.approx(proxy(model(), found.bits, images, labels), rel=1e-12)
     assert score(model(), found.bits, images, str(proxy.path)) == proxy(model(), dict(found.bits), images)
@@ -231,7 +231,16 @@ def test_the_text_says_where_it_comes_from_and_holds_no_more_than_it_uses():
     [
         ({"bits": {"conv9": 4}}, "conv9"),
         ({"batch": torch.zeros(0, 1, 8, 8)}, "batch must be"),
-        ({"labels": torch.zeros(3, dtype=torch.long)}, "3 labels for 12"),
+        ({"labels": torch.zeros(3, dtype=torch.long)}, r"labels of shape \(3,\) and torch.int64 for 12 samples"),
+        ({"labels": torch.zeros(12)}, "torch.float32 for 12 samples"),
+        ({"labels": torch.full((12,), 99)}, "the model gives 5 classes, labels reach from 99 to 99"),
+        ({"labels": torch.arange(12) - 1}, "labels reach from -1"),
+        ({"bits": {"conv1": 0}}, "conv1 has 0 bits: give a whole number from 2 to 16"),
+        ({"bits": {"conv1": 2.5}}, "conv1 has 2.5 bits"),
+        ({"bits": {"conv1": True}}, "conv1 has True bits"),
+        ({"bits": {"conv1": 40}}, "conv1 has 40 bits"),
+        ({"bits": [4, 4, 4, 4]}, "maps the same layers to bits"),
+        ({"bits": {}}, "maps the same layers to bits"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, says, tmp_path):
@@ -239,6 +248,51 @@ def test_what_does_not_fit_is_refused(change, says, tmp_path):
     given = {"bits": {"conv1": 4}, "batch": batch()[0], "labels": None} | change
     with pytest.raises(ValueError, match=says):
         proxy.score(model(), given["bits"], given["batch"], given["labels"])
+
+
+def test_bits_of_tables_and_of_many_are_checked_too(tmp_path):
+    proxy = exported(KNOWN["fisher"], tmp_path / "found.py")
+    with pytest.raises(ValueError, match="conv1 has 1 bits"):
+        proxy.table(model(), batch()[0], (1, 2))
+    with pytest.raises(ValueError, match="maps the same layers"):
+        proxy.score_all(model(), [{"conv1": 4}, {"conv2": 4}], batch()[0])
+    counted = np.int64(4)
+    assert proxy(model(), {"conv1": counted}, batch()[0]) == proxy(model(), {"conv1": 4}, batch()[0])
+
+
+def test_what_an_exported_proxy_refuses_is_an_error_of_the_package(tmp_path):
+    proxy = exported(KNOWN["fisher"], tmp_path / "found.py")
+    wrong = torch.full((12,), 99)
+    bits = dict.fromkeys(LAYERS, 4)
+    with pytest.raises(ProxyError, match="found: the model gives 5 classes, labels reach from 99"):
+        score(model(), bits, batch()[0], proxy, labels=wrong)
+    with pytest.raises(ProxyError, match="labels reach from 99"):
+        allocate(model(), "4bits", proxy, batch=batch()[0], labels=wrong)
+
+
+def test_the_package_and_an_export_call_labels_labels(tmp_path):
+    proxy = exported(KNOWN["fisher"], tmp_path / "found.py")
+    images, labels = batch()
+    bits = dict.fromkeys(LAYERS, 4)
+    expected = proxy.score(model(), bits, images, labels=labels)
+    assert score(model(), bits, images, proxy, labels=labels) == expected
+    assert score(model(), bits, images, proxy, targets=labels) == expected
+    assert proxy(model(), bits, images) != expected
+
+
+NOISY = [
+    Genome("corrected", "tree", ("weight_quantized", "virtual_gradient"),
+           ("to_std_scalar", "to_mean_scalar", "revert", "sigmoid"), ("sum",), ("normalize", "quantize"), "parameters"),
+    Genome("corrected", "tree", ("parameters", "logit_gradient"), ("no_op", "no_op", "quantize", "normalize"),
+           ("product",), ("row_sum", "quantize_error"), "macs"),
+]  # fmt: skip
+"""Of these, rounding made as much as of anything before it was told from a spread."""
+
+
+@pytest.mark.parametrize("genome", NOISY)
+def test_rounding_is_no_spread(genome, tmp_path):
+    for difference in differences([genome], tmp_path, configurations()[:4]).values():
+        assert difference < 1
 
 
 def test_a_proxy_that_does_not_tell_bits_apart_on_a_model_says_so(tmp_path):
