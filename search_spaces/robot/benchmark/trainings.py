@@ -78,8 +78,9 @@ def trained(plan: list[Training], data: Data, path: Path, workers: int, progress
         if todo:
             journal.add({"backend": dict(numeric_backend())})
         for training, result in finished(_trainer, data, todo, workers):
-            journal.add(_entry(training, result))
-            done[training] = result
+            entry = _entry(training, result)
+            journal.add(entry)
+            done[training] = _result(entry)  # as a resumed build reads it, rounded
             count += 1
             progress(count, len(plan), "trainings")
     return {training: done[training] for training in plan}
