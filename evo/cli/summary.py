@@ -155,7 +155,7 @@ def held_out_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def few_words(found: Sequence[Grid]) -> list[str]:
     """A warning where intervals stand on fewer seeds than they need."""
-    fewest = min((grid.fewest for grid in found), default=FEW)
+    fewest = min((grid.fewest for grid in found if not grid.spread), default=FEW)
     if fewest >= FEW:
         return []
     seeds = "one seed alone: there are no intervals" if fewest == 1 else "two seeds alone: intervals that say little"

@@ -35,8 +35,9 @@ class HeldOut(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the interval of the paired difference to the baseline leaves out zero."""
-        return self.difference is not None and (self.difference.low > 0.0 or self.difference.high < 0.0)
+        """Whether the interval of the paired difference to the baseline leaves out zero; one pair has no interval."""
+        difference = self.difference
+        return difference is not None and difference.n > 1 and (difference.low > 0.0 or difference.high < 0.0)
 
 
 class Grid(NamedTuple):

@@ -23,8 +23,20 @@ if TYPE_CHECKING:
 Genome = tuple[float, ...] | str
 """Weights of the metrics, which stand for the architecture that they rank first; or an architecture."""
 
+SHORT = {"nor_conv_3x3": "3x3", "nor_conv_1x1": "1x1", "avg_pool_3x3": "pool", "skip_connect": "skip", "none": "0"}
+"""Operations of NAS-Bench-201's cells as leaderboards show them."""
 STEP = 0.3
 """Standard deviation of a weight's mutation."""
+
+
+def short(architecture: str) -> str:
+    """A NAS-Bench-201 cell as the operations into each node, those from the first node first ("3x3 | skip 1x1 | 0 0
+    pool"); any other architecture as it is."""
+    edges = [edge.rpartition("~")[0] for edge in architecture.replace("+", "").split("|") if edge]
+    if len(edges) != 6 or not set(edges) <= set(SHORT):
+        return architecture
+    names = [SHORT[edge] for edge in edges]
+    return " | ".join((names[0], " ".join(names[1:3]), " ".join(names[3:])))
 
 
 class Robot(BaseSpace[Genome]):
@@ -294,11 +306,14 @@ class Robot(BaseSpace[Genome]):
         return "\n".join([first, "ranks first by", *used, *rest])
 
     def summary(self, genome: Genome) -> str:
+        """A cell's operations in short, those into one node together; of weights also these, largest first."""
         found = self.architecture(genome)
         if isinstance(genome, str):
-            return genome
-        weights = " ".join(f"{weight:+.2f}" for weight in genome)
-        return weights if found is None else f"{found} by {weights}"
+            return short(genome)
+        names = self.metrics if len(self.metrics) == len(genome) else [f"metric {i}" for i in range(len(genome))]
+        named = sorted(zip(genome, names, strict=True), key=lambda pair: -abs(pair[0]))
+        weights = " ".join(f"{weight:+.2f} {name}" for weight, name in named if weight) or "no weight"
+        return weights if found is None else f"{short(found)} by {weights}"
 
     def figures(self, run: RunReader) -> Iterable[Figure]:
         """The found architecture, accuracy against queries, weights, metrics against accuracy, training curves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from evo.space import Axis, BoxSpace
 from evo.testing.spaces import SpaceContract
 from search_spaces.robot import Robot, RobotOptions
 from search_spaces.robot.neighbours import Neighbours
+from search_spaces.robot.report import random_search
+from search_spaces.robot.space import short
 from search_spaces.robot.tables import TableError
 from tests.evo.engine import query, run
 from tests.search_spaces.robot.tiny import columns, folder_of, strings
@@ -142,15 +145,36 @@ def test_options_that_make_no_sense_are_refused(options):
         RobotOptions(tables="x", **options)
 
 
-def test_the_report_shows_test_accuracy_beside_the_pools_best(folder):
+def test_the_report_shows_test_accuracy_beside_random_search_and_the_pools_best(folder):
     space = make(folder)
     rows = space.report([strings()[3], (1.0, 0.0, 0.0)], (1,), None)
     best = max(columns()["test_a"])
     assert [(row["name"], row["genome_index"]) for row in rows] == [
-        ("best of the pool", None), ("median of the pool", None), ("finalist 1", 0), ("finalist 2", 1)
+        ("random search", None), ("best of the pool", None), ("median of the pool", None), ("finalist 1", 0),
+        ("finalist 2", 1),
     ]  # fmt: skip
-    assert rows[0]["values"] == [best]
-    assert rows[2]["values"] == [columns()["test_a"][3]]
+    assert rows[1]["values"] == [best]
+    assert rows[3]["values"] == [columns()["test_a"][3]]
+
+
+def test_random_search_takes_what_its_objective_says():
+    objective, reported = np.array([0.3, np.nan, 0.9, 0.1]), np.array([1.0, 9.0, 2.0, 3.0])
+    assert random_search(objective, reported, queries=4) == (2.0, 2.0, 2.0)
+    mean, low, high = random_search(objective, reported, queries=1, searches=4000)
+    assert mean == pytest.approx(reported.mean(), abs=0.2)
+    assert (low, high) == (1.0, 9.0)
+    pairs = [
+        max(pair, key=lambda i: (objective[i] == objective[i], objective[i])) for pair in combinations(range(4), 2)
+    ]
+    mean, _, _ = random_search(objective, reported, queries=2, searches=4000)
+    assert mean == pytest.approx(reported[pairs].mean(), abs=0.2)
+
+
+def test_cells_are_short_on_leaderboards_and_other_architectures_as_they_are():
+    cell = "|none~0|+|nor_conv_3x3~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
+    assert short(cell) == "0 | 3x3 skip | pool 1x1 0"
+    for other in ("8-16-32@4", "64-41414-1_02_333", "|none~0|+|none~0|none~1|"):
+        assert short(other) == other
 
 
 def test_a_run_queries_what_the_light_loop_of_the_benchmarks_queries(folder, tmp_path):
