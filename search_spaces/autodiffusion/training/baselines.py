@@ -33,12 +33,10 @@ def floor(score: Score, images: Tensor, draws: int = FLOOR_DRAWS) -> dict[str, l
         draws: of each count.
 
     Returns:
-        by count, a value a draw; counts above n / 2 are not drawn, as most of the images would be the same.
+        by count, a value a draw.
     """
     found = {}
     for count in FLOOR_COUNTS:
-        if 2 * count > len(images) and count != FLOOR_COUNTS[0]:
-            continue
         values = []
         for draw in range(draws):
             rng = np.random.Generator(np.random.Philox(key=np.array([count, draw], np.uint64)))

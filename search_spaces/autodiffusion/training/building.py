@@ -77,10 +77,10 @@ def build(settings: Mapping[str, Any], folder: Path, progress: Progress) -> Judg
         write_statistics(folder, reference)
         score = Score(extractor, reference)
         about: dict[str, Any] = {
-            "model": model.name, "recipe": json.loads(_plain(recipe)), "source": found.source, "data": found.digest,
+            "model": chosen.name, "recipe": json.loads(_plain(recipe)), "source": found.source, "data": found.digest,
             "digest": model.digest, "parameters": sum(p.numel() for p in model.unet.parameters()),
             "losses": losses, "loss": loss_of(model, found.images[:LOSS_IMAGES]),
-            "features": extractor.name, "extractor": extractor.digest, "accuracy": right,
+            "features": chosen.features or "classifier", "extractor": extractor.digest, "accuracy": right,
             "floor": floor(score, found.images), "backend": dict(numeric_backend()),
         }  # fmt: skip
         if chosen.ddpm_seeds:

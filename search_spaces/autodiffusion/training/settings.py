@@ -75,7 +75,8 @@ class Settings:
 
     def recipe(self) -> Recipe:
         """The recipe with what was set."""
-        names = {field.name for field in fields(Recipe)} & {field.name for field in fields(self)}
+        # a recipe's `features` is a width, a user's a network
+        names = {field.name for field in fields(Recipe)} & {field.name for field in fields(self)} - {"features"}
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return replace(RECIPES[self.name], **given)
 
