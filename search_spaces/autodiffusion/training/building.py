@@ -26,12 +26,13 @@ from search_spaces.autodiffusion.models.files import (
     write_statistics,
 )
 from search_spaces.autodiffusion.models.model import Model, NoiseSchedule
+from search_spaces.autodiffusion.models.shipped import DATA, JUDGED_AS
 from search_spaces.autodiffusion.training.baselines import ancestral, floor
 from search_spaces.autodiffusion.training.classifier import accuracy, train_classifier
 from search_spaces.autodiffusion.training.denoiser import loss_of, train
 from search_spaces.autodiffusion.training.networks import scheduler, unet
 from search_spaces.autodiffusion.training.pictures import Pictures, pictures
-from search_spaces.autodiffusion.training.recipes import Recipe
+from search_spaces.autodiffusion.training.recipes import RECIPES, Recipe
 from search_spaces.autodiffusion.training.settings import Settings, build_settings
 from search_spaces.building.errors import BenchmarkError
 from search_spaces.building.session import locked, one_thread
@@ -106,7 +107,11 @@ def _extractor(
 ) -> tuple[Extractor, float | None]:
     if settings.features is not None:
         return own_extractor(settings.features, found.shape), None
-    write_classifier(folder, train_classifier(found, recipe, progress)[0])
+    judge = JUDGED_AS.get(settings.name)
+    if judge is None or judge == settings.name or recipe.data != RECIPES[settings.name].data:
+        write_classifier(folder, train_classifier(found, recipe, progress)[0])
+    else:
+        write_classifier(folder, read_classifier(DATA / judge))
     network = read_classifier(folder)  # its weights are float16's now
     return of_classifier(network, folder.name), accuracy(network, found)
 

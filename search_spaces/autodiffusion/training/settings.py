@@ -17,7 +17,8 @@ class Settings:
     """A build.
 
     Attributes:
-        model: recipe to start from: digits, digits_other or fashion; none: that of the data, or digits.
+        model: recipe to start from: digits, digits_other (judged by the shipped classifier of digits, so that the two
+            compare) or fashion; none: that of the data, or digits.
         data: digits, fashion, or module:attr of images of one's own, alone or with labels; none: the recipe's.
         source: of Fashion-MNIST: "installed", "shipped" or a folder; none: the whole set if it is installed.
         betas: how the noise grows with t: linear, squaredcos_cap_v2 or scaled_linear; this and what follows up to
