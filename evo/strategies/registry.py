@@ -16,6 +16,7 @@ STRATEGIES: Mapping[str, str] = {
     "regularized": "evo.strategies.regularized:RegularizedEvolution",
     "truncation": "evo.strategies.truncation:TruncationGA",
     "nsga2": "evo.strategies.nsga2:NSGA2",
+    "topk": "evo.strategies.topk:TopK",
     "diversity": "evo.strategies.diversity:DiversityPrompting",
     "bayesian": "evo.strategies.bayesian:BayesianOptimisation",
     "restart": "evo.strategies.restart:Restart",
