@@ -12,9 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search_spaces.autodiffusion.models.shipped import shipped
-
     from search_spaces.autodiffusion.models.model import Model, NoiseSchedule
+    from search_spaces.autodiffusion.models.shipped import shipped
 
 _PLACES = {"Model": "model", "NoiseSchedule": "model", "shipped": "shipped"}
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from search_spaces.autodiffusion.fid.classifier import Classifier
-from search_spaces.autodiffusion.fid.features import Extractor, of_classifier
+from search_spaces.autodiffusion.fid.features import Extractor, of_classifier, own_extractor
 from search_spaces.autodiffusion.fid.reference import Reference, read_reference, write_reference
 from search_spaces.autodiffusion.models.libraries import diffusers
 from search_spaces.autodiffusion.models.model import Model, NoiseSchedule, model_of
@@ -27,6 +27,8 @@ from search_spaces.building.files import replace
 UNET, SCHEDULER, INDEX = "unet", "scheduler", "model_index.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CLASSIFIER, REFERENCE, ABOUT = "classifier.safetensors", "reference.safetensors", "about.json"
+CLASSIFIED = "classifier"
+"""In about.json, where the features are those of the folder's classifier."""
 
 
 def write_model(folder: Path, unet: nn.Module, scheduler: Any) -> None:
@@ -56,10 +58,7 @@ def read_model(folder: Path, name: str | None = None) -> Model:
     tensors, _ = read_tensors(folder / UNET / WEIGHTS)
     _load(unet, tensors, folder / UNET / WEIGHTS)
     scheduler = package.DDPMScheduler.from_config(_json(folder / SCHEDULER / "scheduler_config.json"))
-    size = config["sample_size"]
-    height, width = (size, size) if isinstance(size, int) else size
-    shape = (int(config["in_channels"]), int(height), int(width))
-    return model_of(name or folder.name, unet, NoiseSchedule.of_scheduler(scheduler), shape, "unconditional")
+    return model_of(name or folder.name, unet, NoiseSchedule.of_scheduler(scheduler), _shape(config), "unconditional")
 
 
 def write_classifier(folder: Path, network: Classifier) -> None:
@@ -81,8 +80,16 @@ def read_classifier(folder: Path) -> Classifier:
 
 
 def read_extractor(folder: Path, name: str | None = None) -> Extractor:
-    """The features of a folder's classifier."""
-    return of_classifier(read_classifier(folder), name or folder.name)
+    """The features that a folder's images are judged by: its classifier's, or those that it was built with.
+
+    Raises:
+        BenchmarkError, DamagedBenchmarkError: as `read_model`.
+        ConfigError: features of one's own that cannot be had.
+    """
+    spec = read_about(folder)["features"]
+    if spec == CLASSIFIED:
+        return of_classifier(read_classifier(folder), name or folder.name)
+    return own_extractor(spec, _shape(_json(folder / UNET / "config.json")))
 
 
 def write_statistics(folder: Path, reference: Reference) -> None:
@@ -123,6 +130,12 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
     except RuntimeError as error:
         raise DamagedBenchmarkError(f"{path} has not the weights of its network: {error}", AGAIN) from error
+
+
+def _shape(config: Mapping[str, Any]) -> tuple[int, int, int]:
+    size = config["sample_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(config["in_channels"]), int(height), int(width)
 
 
 def _config(part: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from evo.space import Judgement
 from search_spaces.autodiffusion.fid.features import Extractor, of_classifier, own_extractor
 from search_spaces.autodiffusion.fid.reference import Score, reference_of
 from search_spaces.autodiffusion.models.files import (
+    CLASSIFIED,
     read_classifier,
     read_model,
     write_about,
@@ -81,7 +82,7 @@ def build(settings: Mapping[str, Any], folder: Path, progress: Progress) -> Judg
             "model": chosen.name, "recipe": json.loads(_plain(recipe)), "source": found.source, "data": found.digest,
             "digest": model.digest, "parameters": sum(p.numel() for p in model.unet.parameters()),
             "losses": losses, "loss": loss_of(model, found.images[:LOSS_IMAGES]),
-            "features": chosen.features or "classifier", "extractor": extractor.digest, "accuracy": right,
+            "features": chosen.features or CLASSIFIED, "extractor": extractor.digest, "accuracy": right,
             "floor": floor(score, found.images), "backend": dict(numeric_backend()),
         }  # fmt: skip
         if chosen.ddpm_seeds:

@@ -171,6 +171,7 @@ def test_features_of_ones_own_need_no_labels(tmp_path):
     said = build({**OWN, "data": f"{where}:unlabelled", "features": f"{where}:features"}, tmp_path, quiet)
     assert said.data["accuracy"] is None
     assert read_statistics(tmp_path).mean.shape == (6,)
+    assert read_extractor(tmp_path).digest == read_statistics(tmp_path).extractor
 
 
 @pytest.mark.parametrize(
