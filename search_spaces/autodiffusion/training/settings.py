@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -83,10 +85,15 @@ class Settings:
 
 
 def build_settings(values: Mapping[str, Any]) -> Settings:
-    """Settings from what a user gave.
+    """Settings from what a user gave; "24,48" is a list, too.
 
     Raises:
         ConfigError: an unknown key, or a value that does not fit.
     """
     unknown_setting(values, Settings, "evo bench build autodiffusion --settings")
-    return from_json(Settings, dict(values), "settings")
+    given = dict(values)
+    for key in ("channels", "attention"):
+        if isinstance(given.get(key), str):
+            with contextlib.suppress(ValueError):  # from_json complains about what is no list
+                given[key] = json.loads(f"[{given[key]}]")
+    return from_json(Settings, given, "settings")

@@ -198,7 +198,7 @@ def test_bytes_become_minus_one_to_one():
 @pytest.mark.parametrize(
     "given",
     [
-        {"step": 3}, {"steps": 0}, {"betas": "round"}, {"model": "digit"}, {"channels": [8]}, {"channels": [8, 12]},
+        {"step": 3}, {"steps": 0}, {"betas": "round"}, {"model": "digit"}, {"channels": [8]}, {"channels": "wide"}, {"channels": [8, 12]},
         {"rate": -1.0}, {"seed": -1}, {"ddpm_samples": 1},
     ],
 )  # fmt: skip
@@ -211,6 +211,7 @@ def test_data_choose_their_recipe():
     assert build_settings({"data": "fashion"}).recipe().channels == (24, 48, 96)
     assert build_settings({"model": "digits_other"}).recipe().seed == 1
     assert build_settings({}).recipe().data == "digits"
+    assert build_settings({"channels": "16,24"}).recipe().channels == (16, 24)
     assert build_settings({"model": "fashion", "steps": 7}).recipe().steps == 7
 
 
