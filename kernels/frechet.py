@@ -5,7 +5,7 @@
 Dowson and Landau, "The Fréchet distance between multivariate normal distributions" (1982); as a distance of images:
 Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium" (2017), equation 6.
 The matrix under the last root is symmetric, unlike C_k C, whose root is what most implementations take: its eigenvalues
-are real, those that rounding made negative are 0, and C^(1/2) is computed once for all candidates.
+are real, those that rounding made of zeros are 0, and C^(1/2) is computed once for all candidates.
 
 The eigenvalues are LAPACK's, which has no better version to write: "numpy" and "torch" are the backends.
 """
@@ -23,6 +23,7 @@ from kernels import dispatch
 from kernels.errors import KernelError
 
 BACKENDS = ("numpy", "torch")
+_PRECISION = float(np.finfo(np.float64).eps)
 
 
 def frechet(means: Any, covariances: Any, real_mean: Any, real_covariance: Any, backend: str | None = None) -> Any:
@@ -78,7 +79,7 @@ class Root:
         if not np.isfinite(values).all():
             raise KernelError("the real covariance is not finite", "check the real images and the features")
         eigenvalues, vectors = np.linalg.eigh((values + values.T) / 2)
-        root = (vectors * np.sqrt(np.maximum(eigenvalues, 0))) @ vectors.T
+        root = (vectors * _roots(eigenvalues)) @ vectors.T
         self.trace = float(np.trace(values))
         self.root = torch.from_numpy(root).to(covariance.device) if isinstance(covariance, Tensor) else root
 
@@ -107,10 +108,18 @@ def _numpy_frechet(
             continue
         product = root @ covariances[k] @ root
         eigenvalues = np.linalg.eigvalsh((product + product.T) / 2)
-        overlap = np.sqrt(np.maximum(eigenvalues, 0)).sum()
+        overlap = _roots(eigenvalues).sum()
         apart = means[k] - real_mean
         distances[k] = max(0.0, float(apart @ apart + np.trace(covariances[k]) + trace - 2 * overlap))
     return distances
+
+
+def _roots(eigenvalues: np.ndarray) -> np.ndarray:
+    """Roots of ascending eigenvalues of a semidefinite matrix. Those that are 0 but for rounding are 0: features that
+    no image has are common, and the root of a rounding error is a hundred million times as large."""
+    least = eigenvalues[-1] * (len(eigenvalues) * _PRECISION)
+    roots: np.ndarray = np.sqrt(np.maximum(np.where(eigenvalues > least, eigenvalues, 0.0), 0))
+    return roots
 
 
 def _torch_frechet(means: Tensor, covariances: Tensor, real_mean: Tensor, root: Tensor, trace: float) -> Tensor:
@@ -119,7 +128,8 @@ def _torch_frechet(means: Tensor, covariances: Tensor, real_mean: Tensor, root: 
     covariances = torch.where(finite[:, None, None], covariances, 0.0)
     product = torch.stack([root @ covariance @ root for covariance in covariances]) if len(means) else covariances
     eigenvalues = torch.linalg.eigvalsh((product + product.transpose(1, 2)) / 2)
-    overlap = eigenvalues.clamp(min=0).sqrt().sum(1)
+    least = eigenvalues[:, -1:] * (eigenvalues.shape[1] * _PRECISION)
+    overlap = torch.where(eigenvalues > least, eigenvalues, 0.0).clamp(min=0).sqrt().sum(1)
     apart = (means - real_mean).square().sum(1)
     traces = covariances.diagonal(dim1=1, dim2=2).sum(1)
     distances = (apart + traces + trace - 2 * overlap).clamp(min=0)
