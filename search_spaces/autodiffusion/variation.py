@@ -79,7 +79,7 @@ class Draws:
         if self.open:
             operators.append((3.0, "mask", self._remask))
             if self.options.budget != "steps":
-                operators.append((1.0, "insert", self._insert))
+                operators.append((2.0, "insert", self._insert))
                 operators.append((0.5, "drop", self._drop))
         names = [name for _, name, _ in operators]
         weights = [weight for weight, _, _ in operators]
@@ -194,8 +194,8 @@ class Draws:
         return sum(self.profile.call(mask, self.options.budget) for _, mask in calls)
 
     def _afforded(self, calls: Calls, rng: np.random.Generator) -> Calls:
-        """Within the budget: a step less, or one more block skipped, at random, until it is. In a budget of steps, as
-        many as there shall be."""
+        """Within the budget: steps are dropped, or blocks skipped, until it is. In a budget of steps, as many as there
+        shall be."""
         limit = self.options.steps + SLACK
         if self.options.budget == "steps":
             while len(calls) > self.options.steps:
@@ -204,22 +204,32 @@ class Draws:
                 calls = [*calls, (int(rng.integers(self.total)), ())]
             return sorted(calls, key=lambda call: -call[0])
         calls = list(calls)
+        skips, everywhere = rng.random(2) < (0.7, 0.5)
         while self.cost(calls) > limit and len(calls) > 1:
-            free = [
-                (i, block)
-                for i, (_, mask) in enumerate(calls)
-                if len(mask) < self.most
-                for block in self.open
-                if block not in mask
-            ]
-            if not free or rng.random() < 0.3:
+            free = self._free(calls) if skips else []
+            if not free:
                 calls = self._drop(calls, rng)
                 continue
             i, block = free[int(rng.integers(len(free)))]
-            calls[i] = (calls[i][0], tuple(sorted((*calls[i][1], block))))
+            for at, (t, mask) in enumerate(calls):
+                if at == i or (everywhere and (at, block) in free):
+                    calls[at] = (t, tuple(sorted((*mask, block))))
         if len(calls) < self.options.steps and self.cost(calls) + 1 <= limit:
             calls.append((int(rng.integers(self.total)), ()))
         return sorted(calls, key=lambda call: -call[0])
+
+    def _free(self, calls: Calls) -> list[tuple[int, int]]:
+        """(call, block) that could be skipped as well; where there are any, those whose block another call skips: what
+        one call does without, another may."""
+        free = [
+            (i, block)
+            for i, (_, mask) in enumerate(calls)
+            if len(mask) < self.most
+            for block in self.open
+            if block not in mask
+        ]
+        used = {block for _, mask in calls for block in mask}
+        return [pair for pair in free if pair[1] in used] or free
 
     def _filled(self, calls: Calls, bound: int, rng: np.random.Generator) -> Calls:
         """More steps, as long as the budget holds them (the paper's way)."""
