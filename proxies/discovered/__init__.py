@@ -1,4 +1,5 @@
-"""What our own searches found: each file as `evo export` wrote it, a proxy of the file's name.
+"""What our own searches found: each file as `evo export` wrote it and how it was chosen, a proxy of the file's
+name.
 
 load_proxy("NAME"), `evo allocate emq --proxy NAME`, or copy the file: it needs torch alone.
 """
