@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from search_spaces.autodiffusion.space import AutoDiffusion
 
 SHIPPED = Path(__file__).parent / "random.json"
-BEST, AGAIN = 8, 6
+BEST, AGAIN = 12, 4
 """The best so many are judged on so many fresh noises, as a run's closing phase does by default."""
 BLOCK = 10
 

@@ -53,7 +53,7 @@ class AutoDiffusion(BaseSpace[Schedule]):
         "budget": {"evaluations": 300, "stall": 3000},
         "loop": {"chunk": 4, "lag": 12, "block": 4, "span": 4},
         "executor": {"kind": "ray", "timeout_s": 600},
-        "report": {"candidates": 1, "seeds": 5, "confirm": 8, "confirm_seeds": 6},
+        "report": {"candidates": 1, "seeds": 5, "confirm": 3, "confirm_seeds": 4},
     }
 
     def __init__(self, options: AutoDiffusionOptions | None = None, problem: Problem | None = None) -> None:

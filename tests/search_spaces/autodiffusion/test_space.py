@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +189,21 @@ def test_options_that_do_not_fit_are_refused(tmp_path):
         prepare(make(gap=400), tmp_path)
     with pytest.raises(ConfigError, match="nowhere"):
         _ = AutoDiffusion(AutoDiffusionOptions(model="nowhere")).problem
+
+
+def test_the_file_of_defaults_holds_the_defaults():
+    import yaml
+
+    import search_spaces.autodiffusion as package
+    from search_spaces.autodiffusion.two_stage import TwoStageOptions
+
+    text = Path(package.__file__).with_name("default.yaml").read_text()
+    found = yaml.safe_load(text)
+    assert AutoDiffusionOptions(**found["options"]) == AutoDiffusionOptions()
+    assert set(found["options"]) == set(asdict(AutoDiffusionOptions()))
+    defaults = AutoDiffusion.defaults
+    assert TwoStageOptions(**found["strategy"]["options"]) == TwoStageOptions()
+    assert found["strategy"]["name"] == defaults["strategy"]["name"]
+    assert found["loop"] == defaults["loop"]
+    assert found["report"] == defaults["report"]
+    assert found["budget"]["evaluations"] == defaults["budget"]["evaluations"]
