@@ -7,7 +7,8 @@ a box (`evo.space.BoxSpace`):
 1. Explore: `explore` proposals are vectors. First those of the warm start, then `uniform_first` uniform ones, then
    the sampler's. A vector stands for the first item that it ranks; one that stands for a known item costs nothing.
 2. Choose a vector from what was told.
-3. Exploit: walk down the items as the chosen vector ranks them, and propose each that was not evaluated yet.
+3. Exploit: walk down the items as the chosen vector ranks them, and propose each that was not evaluated yet. Where all
+   of them were, there is nothing more to propose, and the search ends.
 
 `preset: published` is RoBoT as released: GP-UCB, no warm start, one uniform probe first, the last of the equally best
 vectors. `preset: robust` is ours: each axis is tried by itself first, and the vector to exploit is not that whose one
@@ -138,21 +139,29 @@ class BayesianOptimisation(BaseStrategy[G]):
             if self._seed is None:
                 self._seed = int(streams(candidate_id, "run").integers(2**31))
             proposal = self._propose(candidate_id, streams)
+            if proposal is None:
+                break
             self._pending[candidate_id] = proposal.genome
             self._keys.add(self.space.canonical(proposal.genome))
             proposals.append(proposal)
         return proposals
 
-    def _propose(self, candidate_id: int, streams: Streams) -> Breed[G]:
+    def _propose(self, candidate_id: int, streams: Streams) -> Breed[G] | None:
+        """None: every item was proposed."""
         explore = self.options.explore if self.options.explore != 0 else len(self._warm())
         if explore is None or self._vectors_asked < explore:
             return self._vector(candidate_id, streams)
         vector, parents = self._chosen()
         if vector is not None:
+            ranked = 0
             for genome in self._box.greedy(self._box.from_vector(vector)):
                 if self.space.canonical(genome) not in self._keys:
                     return Breed(genome, parents, "greedy")
-        # everything is known, or nothing had a value: there is nothing to exploit
+                ranked += 1
+            if ranked:
+                # a further vector would stand for one of these again
+                return None
+        # nothing had a value: there is nothing to exploit
         return self._vector(candidate_id, streams)
 
     def _vector(self, candidate_id: int, streams: Streams) -> Breed[G]:

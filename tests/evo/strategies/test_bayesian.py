@@ -280,11 +280,21 @@ def test_the_regression_exploits_what_all_values_say_not_the_luckiest():
     assert mean_of("regression") > mean_of("observed")
 
 
-def test_where_everything_is_known_it_goes_on_with_vectors():
-    space = Ranked(RankedOptions(items=6))
-    found = operators(rehearsed(make(space, sampler="random", explore=5), 30))
-    assert "greedy" in found
-    assert found[-1] == "random"
+def test_where_everything_is_known_nothing_more_is_proposed():
+    rehearsal = Rehearsal(make(Ranked(RankedOptions(items=6)), sampler="random", explore=5), seed=7)
+    while asked := rehearsal.ask(1):
+        rehearsal.tell()
+        last = asked[0]
+    assert last.operator == "greedy"
+    assert len({rehearsal.space.canonical(p.genome) for p in rehearsal.proposals}) == 6
+
+
+def test_a_search_of_everything_ends_and_says_so(tmp_path):
+    strategy = {"name": "bayesian", "options": {"sampler": "random", "explore": 5}}
+    budget = {"evaluations": 1000, "stall": 2000}
+    result = run(tmp_path, "whole", space=RANKED, options={"items": 6}, strategy=strategy, budget=budget)
+    assert (result.state, result.reason) == ("finished", "strategy has nothing more to propose")
+    assert result.status["functions"] == 6
 
 
 def test_where_nothing_had_a_value_it_draws_evenly():
