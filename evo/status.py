@@ -57,6 +57,7 @@ class StatusBoard:
         self.statistics.restore(saved)
         self._elapsed_before = float(saved.get("elapsed_s", 0.0))
         self._began = time.monotonic()
+        self._prepared_s = 0.0
         self._shown = 0.0
         self._written = 0.0
         self._rates: list[tuple[float, int, int]] = []
@@ -142,12 +143,14 @@ class StatusBoard:
 
     def attach(self, loop: Loop, executor: Executor) -> None:
         self.loop, self.executor = loop, executor
+        self._prepared_s = time.monotonic() - self._began
         self.status["state"] = "running"
         self.status.pop("preparing", None)
 
     def preparing(self, done: int, total: int, what: str) -> None:
         """Progress of `SearchSpace.prepare`."""
         self.status["preparing"] = {"done": done, "total": total, "what": what}
+        self.status["elapsed_s"] = round(self.elapsed, 3)
         now = time.monotonic()
         if now - self._shown >= OBSERVE_EVERY_S or done == total:
             self._shown = now
@@ -264,6 +267,9 @@ class StatusBoard:
         share = max(shares.values(), default=0.0)
         if share <= 0.001 or this < 1.0:
             return None
+        if shares.get("wall") != share:
+            # counts grow with the search; what was prepared before it is no part of their pace
+            elapsed = max(0.0, elapsed - self._prepared_s)
         return round(max(0.0, elapsed / share - elapsed), 1)
 
     def _leaders(self, loop: Loop) -> None:

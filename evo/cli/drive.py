@@ -157,4 +157,12 @@ def _print_end(reader: Any, result: RunResult, space: Any, exported: Path | None
         click.echo(f"not exported {note}")
     if leaders:
         click.echo(f"next         evo show {name} best | evo report {name} | evo export {name} best -o FILE")
-    click.echo(f"to go on     {result.resume_command}{EXTENSIONS.get(result.reason, '')}")
+    click.echo(f"to go on     {result.resume_command}{_extension(result.reason, status.get('budget', {}))}")
+
+
+def _extension(reason: str, budget: Mapping[str, Any]) -> str:
+    """`EXTENSIONS`, but no more than as much again: of 20 trainings, 20 more."""
+    given = budget.get("evaluations")
+    if reason == "budget.evaluations" and given is not None and given < 5000:
+        return f" --set budget.evaluations=+{given}"
+    return EXTENSIONS.get(reason, "")

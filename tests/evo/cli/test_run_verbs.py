@@ -200,3 +200,16 @@ def test_an_export_and_show_have_the_value_of_the_board_not_the_lucky_one(
     assert origins[-1]["mean over seeds"] == 5
     assert origins[-1]["standard error"] == leader["errors"][0]
     assert "the first 2 lines" in evo("show", "sure").out
+
+
+@pytest.mark.parametrize(
+    ("reason", "budget", "extension"),
+    [
+        ("budget.evaluations", {"evaluations": 20}, " --set budget.evaluations=+20"),
+        ("budget.evaluations", {"evaluations": 80_000}, " --set budget.evaluations=+5000"),
+        ("budget.wall", {"evaluations": 20, "wall": 60.0}, " --set budget.wall=+10m"),
+        ("strategy has nothing more to propose", {"evaluations": 20}, ""),
+    ],
+)
+def test_going_on_means_no_more_than_as_much_again(reason, budget, extension):
+    assert drive._extension(reason, budget) == extension
