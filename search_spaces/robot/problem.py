@@ -6,10 +6,12 @@ needs a `Problem` without accuracies.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -91,6 +93,17 @@ def table_of(options: RobotOptions) -> Table:
     folder = SHIPPED if options.tables in (None, TABLES_SHIPPED) else Path(str(options.tables))
     benchmark = options.benchmark or _only(folder)
     return load(folder, benchmark, dataset=options.dataset, variant=options.variant)
+
+
+def description_of(options: RobotOptions) -> Mapping[str, Any]:
+    """What `evo bench build robot` wrote of the table that the options name: its networks' skeleton, the images' side
+    and more; empty where it made no such table."""
+    folder = SHIPPED if options.tables in (None, TABLES_SHIPPED) else Path(str(options.tables))
+    path = folder / f"{options.benchmark or _only(folder)}.json"
+    if not path.is_file():
+        return {}
+    found: Any = json.loads(path.read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}
 
 
 def seconds_of(table: Table, objective: str, rows: np.ndarray) -> np.ndarray | None:

@@ -65,7 +65,7 @@ _BUILD_OWN = '''def build(*, seed: int = 0) -> nn.Module:
 
 def buildable(space: Robot, architecture: str) -> bool:
     """Whether the architecture can be built here: in a live run; of a table, if it is one of the known cells."""
-    return space.live or _cell_of_table(architecture) is not None
+    return space.live or _cell_of_table(space, architecture) is not None
 
 
 def architecture_source(
@@ -82,13 +82,13 @@ def architecture_source(
     """
     from search_spaces.robot.architectures.cell_space import CellSpace
 
-    found = space.recipe.space() if space.live else _cell_of_table(architecture)
+    found = space.recipe.space() if space.live else _cell_of_table(space, architecture)
     words = {
         "architecture": escaped(architecture).replace('"', '\\"'), "note": f"\n{note}" if note else "",
         "curve": curve_text(observed.get("curve")), "origin": origin_text(origin),
     }  # fmt: skip
     if isinstance(found, CellSpace):
-        side = space.recipe.pictures().train.shape[-1] if space.live else 32
+        side = space.recipe.pictures().train.shape[-1] if space.live else _described(space).get("side", 32)
         return _cell(found, architecture, int(side), words)
     return _own(space, words)
 
@@ -104,11 +104,16 @@ def curve_text(curve: Any) -> str:
     return "\n".join([*lines, ""])
 
 
-def _cell_of_table(architecture: str) -> Any:
-    """The space of full-size networks that a table's architecture is a cell of; None for what is no cell."""
+def _cell_of_table(robot: Robot, architecture: str) -> Any:
+    """The space of networks that a table's architecture is a cell of: those that the table was measured on, where it
+    was built here, else full-size ones; None for what is no cell."""
     from evo.errors import InvalidGenomeError
     from search_spaces.robot.architectures.base import architecture_space
 
+    skeleton = _described(robot).get("skeleton")
+    if skeleton is not None:
+        sizes = {name: skeleton[name] for name in ("channels", "cells", "inputs", "classes")}
+        return architecture_space("nb201-small", **sizes)
     for name in ("nb201", "tnb101-micro"):
         space = architecture_space(name)
         try:
@@ -117,6 +122,12 @@ def _cell_of_table(architecture: str) -> Any:
             continue
         return space
     return None
+
+
+def _described(space: Robot) -> Mapping[str, Any]:
+    from search_spaces.robot.problem import description_of
+
+    return description_of(space.options)
 
 
 def _cell(space: Any, architecture: str, side: int, words: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from evo.errors import EvoError, UsageError
 from search_spaces.robot import Robot, RobotOptions
+from search_spaces.robot.architectures.base import architecture_space
 from search_spaces.robot.export.architecture import architecture_source
 from tests.search_spaces.robot.live.tiny import HERE, options
 from tests.search_spaces.robot.tiny import folder_of, strings
@@ -37,6 +38,17 @@ def test_a_cell_is_built_as_the_search_builds_it(name, cell, tmp_path):
     image = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(ours.eval()(image), theirs.eval()(image))
     assert "search_spaces" not in (tmp_path / "cell.py").read_text()
+
+
+def test_a_cell_of_the_shipped_table_is_the_network_that_was_measured(tmp_path):
+    space = Robot(RobotOptions(tables="shipped"))
+    cell = space.problem.pool.architectures[0]
+    module = loaded(space.export(cell, tmp_path / "shipped.py", {}))
+    module.self_test()
+    small = architecture_space("nb201-small")
+    ours, theirs = small.build(small.decode(cell), seed=4), module.build(seed=4)
+    image = torch.randn(2, 1, 14, 14, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours.eval()(image), theirs.eval()(image))
 
 
 def test_the_curve_stands_in_the_docstring():
