@@ -69,6 +69,10 @@ def _part(found: Any, source: str, split: str) -> tuple[Tensor, Tensor]:
             f"{tuple(labels.shape)} {labels.dtype}",
             "images are (n, channels, height, width) floating, labels (n,) whole numbers",
         )
+    if not bool(torch.isfinite(pictures_of).all()):
+        raise ConfigError(f"options.images: {source} has {split} images that are not finite", "mend or drop them")
+    if int(labels.min()) < 0:
+        raise ConfigError(f"options.images: {source} has a label {int(labels.min())} in {split}_labels", "count from 0")
     return pictures_of.detach().float(), labels.detach().long()
 
 
@@ -80,4 +84,11 @@ def _attribute(spec: str) -> Any:
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"options.images: {spec} cannot be loaded: {error}", "give module:attr") from error
-    return found() if callable(found) else found
+    if not callable(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise ConfigError(
+            f"options.images: {spec}() raised {type(error).__name__}: {error}", "call it by itself to see where"
+        ) from error

@@ -123,7 +123,7 @@ def measured(recipe: Recipe, metrics: tuple[str, ...], apart: tuple[str, ...], t
 
 
 def _check_logits(model: Any, images: Any) -> None:
-    """Raise whatever the model raises on images, or ValueError if it gives no logits."""
+    """Raise whatever the model raises on images, or ValueError if it gives no finite logits."""
     import torch
 
     with torch.no_grad():
@@ -131,6 +131,8 @@ def _check_logits(model: Any, images: Any) -> None:
     if not isinstance(given, torch.Tensor) or given.ndim != 2 or len(given) != len(images):
         shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
         raise ValueError(f"{tuple(images.shape)} images give {shape}")
+    if not bool(torch.isfinite(given).all()):
+        raise ValueError("its logits are not finite before any training")
 
 
 def _values(

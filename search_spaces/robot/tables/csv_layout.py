@@ -132,6 +132,8 @@ def find(folder: Path, benchmark: str, variant: str | None = None) -> tuple[Path
 def _of_dataset(rows: Columns, dataset: str | None) -> Columns:
     column = next((column for column in ("dataset", "task") if column in rows), None)
     if column is None:
+        if dataset is not None:
+            raise TableError(f"{rows.path} holds one data set, and {dataset!r} was asked for", "leave `dataset` out")
         return rows
     present = rows.column(column)
     if dataset is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from evo.options import did_you_mean
 from search_spaces.robot.tables.csv_layout import find, from_csv
 from search_spaces.robot.tables.errors import TableError
 from search_spaces.robot.tables.naslib import from_naslib
@@ -62,6 +63,9 @@ def _load(path: Path, benchmark: str | None, dataset: str | None, variant: str |
         if classes is not None or variant is not None:
             raise TableError(f"{path} has neither variants nor a column of classes", "leave variant and classes out")
         return from_naslib(path, dataset=dataset)
+    if not path.exists():
+        hint = did_you_mean(str(path), ("shipped",)) or "give 'shipped', a folder of CSV files, or NASLib's JSON file"
+        raise TableError(f"there is no table {str(path)!r}: neither folder nor file", hint)
     if benchmark is None:
         raise TableError(f"which benchmark of {path}?", f"name it: {', '.join(BENCHMARKS)}, or one of your own")
     known = BENCHMARKS.get(benchmark, Known())

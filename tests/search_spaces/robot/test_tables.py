@@ -102,6 +102,18 @@ def test_of_several_data_sets_one_must_be_named(folder):
     assert "c10, other" in caught.value.hint
 
 
+def test_a_data_set_of_files_that_hold_one_is_refused(folder):
+    write_csv(folder / "own.csv", {"arch": ["a", "b"], "val_a": [1, 2], "m": [3, 4]})
+    with pytest.raises(TableError, match="holds one data set, and 'c10' was asked for"):
+        load(folder, "own", dataset="c10")
+
+
+def test_the_table_that_ships_misspelt_is_recognised():
+    with pytest.raises(TableError, match="no table 'shiped'") as caught:
+        load("shiped")
+    assert "did you mean 'shipped'" in caught.value.hint
+
+
 def test_a_folder_without_the_benchmark_says_what_it_holds(folder):
     with pytest.raises(TableError, match="nb201") as caught:
         load(folder, "nb201", dataset="c10")
@@ -137,7 +149,7 @@ def test_a_damaged_file_is_named_with_line_and_column(tmp_path, text, words):
 
 
 def test_what_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(TableError, match="no folder"):
+    with pytest.raises(TableError, match="neither folder nor file"):
         load(tmp_path / "nowhere", "t")
     with pytest.raises(TableError, match="no file"):
         load(tmp_path / "zc.json")

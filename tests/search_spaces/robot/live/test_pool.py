@@ -108,6 +108,17 @@ def test_networks_that_do_not_run_are_an_error_that_says_what_they_must_do(tmp_p
     assert "logits" in raised.value.hint
 
 
+def test_networks_whose_logits_are_not_finite_are_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"Exploded: .* logits are not finite"):
+        prepared(tmp_path, architectures=f"{HERE}:Exploded", pool=3)
+
+
+def test_a_users_class_that_raises_is_an_error_that_says_where(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be sampled: ZeroDivisionError: no widths") as raised:
+        prepared(tmp_path, architectures=f"{HERE}:Raising")
+    assert "tiny.py:" in raised.value.hint
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -121,6 +132,9 @@ def test_networks_that_do_not_run_are_an_error_that_says_what_they_must_do(tmp_p
         ({"images": f"{HERE}:METRICS"}, "lacks train"),
         ({"images": f"{HERE}:nothing"}, "cannot be loaded"),
         ({"train": 1000}, "has 96"),
+        ({"images": f"{HERE}:no_data"}, "raised OSError: the disk is gone"),
+        ({"images": f"{HERE}:with_nan"}, "validation images that are not finite"),
+        ({"images": f"{HERE}:with_negative_label"}, "a label -1 in test_labels"),
     ],
 )
 def test_options_that_do_not_fit_are_errors_before_anything_is_scored(given, said):

@@ -72,6 +72,38 @@ class Broken(Widths):
         return nn.Linear(5, 3)
 
 
+class Raising(Widths):
+    """It cannot be sampled."""
+
+    def sample(self, rng: Any) -> tuple[int, int]:
+        raise ZeroDivisionError("no widths")
+
+
+class Exploded(Widths):
+    """Its weights are not finite."""
+
+    def build(self, architecture: tuple[int, int]) -> nn.Module:
+        model = super().build(architecture)
+        nn.init.constant_(model[0].weight, float("nan"))
+        return model
+
+
+def no_data() -> Data:
+    raise OSError("the disk is gone")
+
+
+def with_nan() -> Data:
+    data = stripes()
+    data.validation[3] = float("nan")
+    return data
+
+
+def with_negative_label() -> Data:
+    data = stripes()
+    data.test_labels[0] = -1
+    return data
+
+
 def options(**given: Any) -> RobotOptions:
     """Small: six cells of the small space, or what is said."""
     small: dict[str, Any] = {
