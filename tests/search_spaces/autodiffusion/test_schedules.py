@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from search_spaces.autodiffusion.schedules import AYS, closed_forms, spaced
@@ -40,6 +40,7 @@ def test_log_snr_is_even_in_log_snr():
     assert steps.min() > 0.8 * steps.max()
 
 
+@settings(deadline=None, max_examples=40)
 @given(some.integers(1, 60), some.integers(60, 1500))
 def test_every_form_descends_below_t(steps, total):
     levels = np.cumprod(1 - np.linspace(1e-4, 0.02, total)).tolist()
@@ -49,6 +50,7 @@ def test_every_form_descends_below_t(steps, total):
         assert all(a > b for a, b in itertools.pairwise(times)), name
 
 
+@settings(deadline=None)
 @given(some.lists(some.floats(-50, 400), min_size=1, max_size=12), some.integers(1, 20))
 def test_repair_keeps_gap_and_range_and_leaves_what_fits_alone(times, gap):
     fixed = spaced(times, 300, gap)
