@@ -13,7 +13,7 @@ from search_spaces.autodiffusion.models.files import read_about, read_extractor,
 from search_spaces.autodiffusion.models.model import Model
 
 DATA = Path(__file__).parent / "data"
-NAMES = ("digits", "digits_other")
+NAMES = ("digits", "digits_other", "fashion")
 JUDGED_AS = {"digits": "digits", "digits_other": "digits", "fashion": "fashion"}
 """Whose classifier and statistics a model's images are judged by: one a data set, so that models can be compared."""
 

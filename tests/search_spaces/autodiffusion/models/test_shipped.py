@@ -55,6 +55,23 @@ def test_the_loss_on_fixed_noise_is_the_recorded_one(which, digits):
     assert found < 0.08
 
 
+def test_the_loss_on_clothes_is_what_it_was():
+    # the recorded one is of the first images of the whole set, which does not ship; 0.0348: when it was trained
+    clothes = pictures("fashion", "shipped").images
+    assert loss_of(shipped("fashion"), clothes[:500]) == pytest.approx(0.034797587, rel=1e-4)
+    assert about("fashion")["loss"] == pytest.approx(0.0341, abs=1e-4)
+
+
+def test_clothes_are_judged_by_what_tells_clothes_apart():
+    clothes = pictures("fashion", "shipped")
+    assert accuracy(read_classifier(DATA / "fashion"), clothes) > 0.85
+    score = shipped_score("fashion")
+    assert score.reference.count == 70_000
+    assert score.of(clothes.images[:1500]) < 5
+    noise = torch.randn((500, 1, 16, 16), generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    assert score.of(noise) > 300
+
+
 def test_the_digits_classifier_and_statistics_are_those_of_the_digits(digits):
     extractor, reference = shipped_extractor("digits"), shipped_reference("digits")
     assert about("digits")["extractor"] == extractor.digest == reference.extractor
@@ -76,7 +93,7 @@ def test_real_images_are_nearer_than_noise(digits):
     score = shipped_score("digits")
     noise = torch.randn((500, 1, 8, 8), generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     assert score.of(digits.images[:500]) < 20
-    assert score.of(noise) > 500
+    assert score.of(noise) > 300
 
 
 def test_what_does_not_ship_is_told():
