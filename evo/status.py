@@ -176,6 +176,8 @@ class StatusBoard:
 
     def tick(self, session: Session) -> None:
         """Called often; does something a few times a second."""
+        if self.loop is not None and self.loop.improved:
+            self._add_point(self.loop)
         now = time.monotonic()
         if now - self._shown < OBSERVE_EVERY_S:
             return
@@ -234,18 +236,19 @@ class StatusBoard:
         if loop.improved or final:
             loop.improved = False
             self._leaders(loop)
-        best = loop.leaders.best
-        if best is not None:
-            curve = status["curve"]
-            point = [loop.functions, loop.next_id, round(elapsed, 3), list(best.values)]
-            if not curve or curve[-1][3] != point[3]:
-                curve.append(point)
+        self._add_point(loop)
         if elapsed - self._last_timeline >= max(0.5, elapsed / TIMELINE_POINTS) or final:
             self._last_timeline = elapsed
             timeline = status["timeline"]
             timeline.append([round(elapsed, 3), dict(counts), status["seconds"]])
             if len(timeline) > TIMELINE_POINTS:
                 del timeline[1:-1:2]
+
+    def _add_point(self, loop: Loop) -> None:
+        """The best so far, where it is another than before; asked after each improvement, however short the run."""
+        best, curve = loop.leaders.best, self.status["curve"]
+        if best is not None and (not curve or curve[-1][3] != list(best.values)):
+            curve.append([loop.functions, loop.next_id, round(self.elapsed, 3), list(best.values)])
 
     def _executor_status(self, executor: Executor) -> None:
         state = executor.state()

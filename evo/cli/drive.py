@@ -15,7 +15,7 @@ import click
 from evo.cli.live import View, make_view
 from evo.cli.main import INTERRUPTED
 from evo.cli.options import echo_notes
-from evo.errors import EvoError
+from evo.errors import ConfigError, EvoError
 
 if TYPE_CHECKING:
     from evo.search import RunResult, Search
@@ -50,11 +50,21 @@ def drive(search: Search, quiet: bool = False, as_json: bool = False) -> int:
             result = search.run(observer=view.update)
     except EvoError as error:
         path = folder_of(search)
-        if path is not None and (path / "run.db").exists():
+        if path is not None and (path / "run.db").exists() and not _never_began(path, error):
             resume = f"what was stored is safe; to go on: {search.resume_command}"
             error.hint = f"{error.hint}; {resume}" if error.hint else resume
         raise
     return conclude(result, space, quiet, as_json)
+
+
+def _never_began(path: Path, error: EvoError) -> bool:
+    """Whether a wrong setting ended the run before its first candidate: to resume it would end alike."""
+    from evo.run.reader import RunReader
+
+    if not isinstance(error, ConfigError):
+        return False
+    with RunReader(path) as reader:
+        return not (reader.status().get("counts") or {}).get("proposals")
 
 
 def folder_of(search: Search) -> Path | None:

@@ -14,7 +14,7 @@ import pytest
 
 from evo.cli import drive
 from evo.cli.live import PlainView
-from evo.errors import ConfigError
+from evo.errors import ConfigError, EvaluatorError, EvoError
 from evo.run.reader import RunReader
 from tests.evo.cli.fake_run import SPEC, Rules
 
@@ -213,3 +213,17 @@ def test_an_export_and_show_have_the_value_of_the_board_not_the_lucky_one(
 )
 def test_going_on_means_no_more_than_as_much_again(reason, budget, extension):
     assert drive._extension(reason, budget) == extension
+
+
+@pytest.mark.parametrize(("error", "resumes"), [(ConfigError, False), (EvaluatorError, True)])
+def test_what_a_wrong_setting_ended_before_its_first_candidate_is_not_to_be_resumed(
+    folder: Path, evo: Evo, monkeypatch: pytest.MonkeyPatch, error: type[EvoError], resumes: bool
+) -> None:
+    def prepare(space: Any, preparation: Any) -> None:
+        raise error("no such class", "name another")
+
+    monkeypatch.setattr(Rules, "prepare", prepare, raising=False)
+    said = evo("run", SPEC, *SMALL)
+    assert said.code != 0
+    assert "no such class" in said.err
+    assert ("to go on: evo resume" in said.err) == resumes
