@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
+from evo.errors import ConfigError
 from evo.space import Preparation
 from search_spaces.robot.live.drawing import drawn
 from search_spaces.robot.live.names import checked_metrics
@@ -41,8 +42,18 @@ def live_table(options: RobotOptions, work: Preparation) -> tuple[Table, Scores]
 
 
 def namespace(options: RobotOptions) -> Mapping[str, str]:
-    """What an architecture's accuracy depends on; and what the weights of a vector do."""
+    """What an architecture's accuracy depends on; and what the weights of a vector do.
+
+    Raises:
+        ConfigError: there are no such architectures or images.
+    """
     recipe = recipe_of(options)
+    recipe.space()  # a class that is not there shows before workers are started and a folder is made
+    count = len(recipe.pictures().train_labels)
+    if options.metric_batch > count:
+        raise ConfigError(
+            f"options.metric_batch is {options.metric_batch:,}, of {count:,} training images", "give as many or fewer"
+        )
     log = options.log if isinstance(options.log, str) else ",".join(options.log)
     pool = {
         "pool": f"{options.pool} by {options.draw}, {options.identity}, {options.scaling}, log {log}",

@@ -105,7 +105,7 @@ def measured(recipe: Recipe, metrics: tuple[str, ...], apart: tuple[str, ...], t
         batch = metric_batch(pictures, recipe.metric_batch, recipe.metric_seed)
         try:
             model = space.build(space.decode(text), seed=recipe.metric_seed)
-            _check_logits(model, batch[0])
+            _check_logits(model, batch[0], int(max(pictures.train_labels.max(), pictures.validation_labels.max())))
         except Exception as error:
             return {**entry, "failed": f"{type(error).__name__}: {error}".splitlines()[0]}
         errors: dict[str, str] = {}
@@ -122,8 +122,8 @@ def measured(recipe: Recipe, metrics: tuple[str, ...], apart: tuple[str, ...], t
     }  # fmt: skip
 
 
-def _check_logits(model: Any, images: Any) -> None:
-    """Raise whatever the model raises on images, or ValueError if it gives no finite logits."""
+def _check_logits(model: Any, images: Any, label: int) -> None:
+    """Raise whatever the model raises on images, or ValueError if it gives no finite logits up to a label."""
     import torch
 
     with torch.no_grad():
@@ -131,6 +131,8 @@ def _check_logits(model: Any, images: Any) -> None:
     if not isinstance(given, torch.Tensor) or given.ndim != 2 or len(given) != len(images):
         shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
         raise ValueError(f"{tuple(images.shape)} images give {shape}")
+    if given.shape[1] <= label:
+        raise ValueError(f"it gives {given.shape[1]} logits, and a label is {label}")
     if not bool(torch.isfinite(given).all()):
         raise ValueError("its logits are not finite before any training")
 

@@ -113,6 +113,11 @@ def test_networks_whose_logits_are_not_finite_are_an_error(tmp_path):
         prepared(tmp_path, architectures=f"{HERE}:Exploded", pool=3)
 
 
+def test_networks_of_too_few_classes_are_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"Short: .* it gives 2 logits, and a label is 2"):
+        prepared(tmp_path, architectures=f"{HERE}:Short", pool=3)
+
+
 def test_a_users_class_that_raises_is_an_error_that_says_where(tmp_path):
     with pytest.raises(ConfigError, match="cannot be sampled: ZeroDivisionError: no widths") as raised:
         prepared(tmp_path, architectures=f"{HERE}:Raising")
@@ -132,6 +137,7 @@ def test_a_users_class_that_raises_is_an_error_that_says_where(tmp_path):
         ({"images": f"{HERE}:METRICS"}, "lacks train"),
         ({"images": f"{HERE}:nothing"}, "cannot be loaded"),
         ({"train": 1000}, "has 96"),
+        ({"metric_batch": 97}, "metric_batch is 97, of 96 training images"),
         ({"images": f"{HERE}:no_data"}, "raised OSError: the disk is gone"),
         ({"images": f"{HERE}:with_nan"}, "validation images that are not finite"),
         ({"images": f"{HERE}:with_negative_label"}, "a label -1 in test_labels"),
@@ -149,3 +155,8 @@ def test_options_that_do_not_fit_are_errors_before_anything_is_scored(given, sai
     with pytest.raises(ConfigError) as raised:
         begin()
     assert said in f"{raised.value.message} {raised.value.hint}"
+
+
+def test_a_class_that_is_not_there_is_found_before_a_run_is_made():
+    with pytest.raises(ConfigError, match="has no attribute 'Wider'"):
+        Robot(options(architectures=f"{HERE}:Wider")).namespace()
