@@ -59,7 +59,7 @@ class Profile:
 
 def profile_path(folder: Path, name: str) -> Path:
     """Where `prepare` keeps the profile of a problem."""
-    return folder / "autodiffusion" / f"profile-{name}.json"
+    return folder / f"profile-{name}.json"
 
 
 def read_profile(path: Path) -> Profile | None:

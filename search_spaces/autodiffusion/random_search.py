@@ -68,7 +68,7 @@ def _name(space: AutoDiffusion) -> str:
 
 
 def _kept(folder: Path) -> Path:
-    return folder / "autodiffusion" / "random.json"
+    return folder / "random.json"
 
 
 def _keep(path: Path, name: str, value: Any) -> None:
@@ -88,7 +88,7 @@ def main(model: str, solver: str, steps: int, draws: int) -> None:
 
     space = AutoDiffusion(AutoDiffusionOptions(model=model, solvers=(solver,), steps=steps, random=draws))
     judges = Judges(space, 1)
-    found = random_best(space, judges, Path("runs/.prepared"))
+    found = random_best(space, judges, Path("runs/.prepared/autodiffusion"))
     judges.close()
     value = {"schedule": found.to_json(), "draws": draws, "command": f"{model} {solver} {steps} {draws}"}
     _keep(SHIPPED, _name(space), value)

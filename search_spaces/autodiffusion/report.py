@@ -76,7 +76,7 @@ def held_out(
     """Fréchet distances of schedules on the report's noise: for each a value a seed. What was computed for this model
     before, with these numbers of images and rows, is read from the folder."""
     count = space.options.held_out
-    path = folder / "autodiffusion" / f"held-out-{_digest(space)}.json"
+    path = folder / f"held-out-{_digest(space)}.json"
     kept: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
 
     def place(schedule: Schedule, seed: int) -> str:
