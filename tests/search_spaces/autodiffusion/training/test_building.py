@@ -198,7 +198,8 @@ def test_bytes_become_minus_one_to_one():
 @pytest.mark.parametrize(
     "given",
     [
-        {"step": 3}, {"steps": 0}, {"betas": "round"}, {"model": "digit"}, {"channels": [8]}, {"channels": "wide"}, {"channels": [8, 12]},
+        {"step": 3}, {"steps": 0}, {"betas": "round"}, {"model": "digit"}, {"channels": [8]},
+        {"channels": "wide"}, {"channels": [8, 12]},
         {"rate": -1.0}, {"seed": -1}, {"ddpm_samples": 1},
     ],
 )  # fmt: skip
