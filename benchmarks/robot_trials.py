@@ -1,6 +1,6 @@
 """One search of `robot` on a table without the engine: asked, looked up, told; for hundreds of them a minute.
 
-`tests/search_spaces/robot/test_trials.py` holds that the engine's own run queries the same architectures.
+`tests/search_spaces/robot/test_space.py` holds that the engine's own run queries the same architectures.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def search(
     values: list[float] = []
     explored = number = 0
     while len(first) < queries and number - last < PATIENCE and (limit is None or number < limit):
-        for proposal in searcher.ask(number, 1, streams):
+        proposals = searcher.ask(number, 1, streams)
+        if not proposals:
+            break  # all is told, and everything was proposed
+        for proposal in proposals:
             assert isinstance(proposal, Breed)
             row = space.row(proposal.genome)
             assert row is not None

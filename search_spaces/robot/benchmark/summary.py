@@ -133,10 +133,11 @@ def _schedule_lines(schedules: dict[str, Any]) -> list[str]:
             continue
         spread = " ".join(f"{value:.2f}" for value in f["quantiles"])
         noise = "" if f["deviation"] is None else f"; one training's deviation {f['deviation']:.2f}"
+        between = f"between seeds {_text(f['between_seeds'])}, " if f["seeds"] > 1 else ""
         lines += [
             f"{name}: {f['cells']} cells x {f['seeds']} seeds, {f['seconds']:.1f} s each",
             f"  validation {spread} % (least, 10 %, median, 90 %, most){noise}",
-            f"  Spearman between seeds {_text(f['between_seeds'])}, validation to test {_text(f['validation_test'])}",
+            f"  Spearman {between}validation to test {_text(f['validation_test'])}",
         ]
     return lines
 

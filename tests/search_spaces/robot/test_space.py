@@ -219,3 +219,8 @@ def test_a_good_metric_is_exploited(folder):
     """The search finds the best of 27 cells in nine queries by the one metric that tells them."""
     space = make(folder)
     assert search(space, "bayesian", {"explore": 5}, 9, 1).values.max() == np.max(space.problem.accuracy)
+
+
+def test_a_trial_of_more_queries_than_there_are_cells_ends(folder):
+    trial = search(make(folder), "bayesian", {"explore": 0}, queries=1000, seed=0)
+    assert len(trial.rows) == len(make(folder).problem.pool.architectures)
