@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import csv
 import json
 import os
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from proxies.quantization import expand
-from search_spaces.emq.benchmark import RESNET18_ENTRIES, RESNET18_GROUPS, BenchmarkFileError, load
+from search_spaces.emq.benchmark import RESNET18_ENTRIES, RESNET18_GROUPS, BenchmarkFileError, load, mqbench101
+from search_spaces.emq.benchmark.mqbench101 import read_plain_pickle
 
 SHARED = Path(__file__).resolve().parents[5] / "shared" / "data" / "emq"
 ROW = [4, 4, 2, 2, 4, 2, 3, 3, 3, 3, 2, 2, 3, 3, 3, 3, 4, 3]
@@ -86,6 +88,35 @@ def test_crafted_bytes_are_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(BenchmarkFileError):
         load(path)
+
+
+@pytest.mark.parametrize("value", [{1}, frozenset([1]), b"x", bytearray(b"x"), 1j])
+def test_types_that_no_table_needs_are_refused(tmp_path, value):
+    with pytest.raises(BenchmarkFileError, match="refused"):
+        read_plain_pickle(write(tmp_path, {0: {"bit_cfg": value, "acc": 1.0}}, 5))
+
+
+@pytest.mark.parametrize("step", [b"r\x00\x00\x00\x10", b"q\xff", b"p268435456\n", b"p-1\n"])
+def test_a_memo_index_beyond_what_was_made_is_refused_before_anything_is_allocated(tmp_path, step):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x04}" + step + b".")
+    with pytest.raises(BenchmarkFileError, match="remembers entry"):
+        read_plain_pickle(path)
+
+
+def test_a_registered_extension_is_refused_though_it_is_cached(tmp_path, monkeypatch):
+    monkeypatch.setitem(copyreg._extension_cache, 240, eval)
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x02\x82\xf0X\x03\x00\x00\x001+1\x85R.")
+    with pytest.raises(BenchmarkFileError, match="EXT1"):
+        read_plain_pickle(path)
+
+
+def test_more_steps_than_a_table_needs_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(mqbench101, "_MOST_STEPS", 20)
+    assert read_plain_pickle(write(tmp_path, [1] * 10)) == [1] * 10
+    with pytest.raises(BenchmarkFileError, match="more than 20 steps"):
+        read_plain_pickle(write(tmp_path, [1] * 30))
 
 
 @pytest.mark.parametrize(
