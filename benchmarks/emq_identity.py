@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from evo.run.reader import RunReader
 from search_spaces.emq import EMQ, EMQOptions
 from search_spaces.emq.evaluator import scored
 from search_spaces.emq.language import Genome
+from search_spaces.emq.operators import FLIPS
 from search_spaces.emq.problem import Problem, problem_of
 from search_spaces.emq.scaling import screened
-from search_spaces.emq.scoring import raw_scores
+from search_spaces.emq.scoring import kept_share, raw_scores
 from search_spaces.emq.tables import Tables
 
 
@@ -87,12 +89,18 @@ def _keys(tables: Tables, found: Any, places: np.ndarray) -> tuple[Any, ...] | N
     result = scored(tables, [found], places)
     if result.rejected[0]:
         return None
-    raw = raw_scores(tables.table(found)[None], places, [found.aggregation])[0] * result.signs[0]
+    term_table = tables.table(found)
+    if found.aggregation == FLIPS:
+        raw = kept_share(term_table, tables.margins, places)
+    else:
+        raw = raw_scores(term_table[None], places, [found.aggregation])[0] * result.signs[0]
     size = float(np.abs(raw).max())
     exponent = np.frexp(size)[1]
     values = np.rint(raw * 2.0 ** (32 - exponent)).astype(np.int64).tobytes() + bytes([exponent % 256])
     low, high = raw.min(), raw.max()
-    affine = np.rint((raw - low) / (high - low) * 2.0**32).astype(np.int64).tobytes()
+    # screening looks at the extremes too: a proxy may be constant on these rows alone, and then has no spread
+    spread = (raw - low) / (high - low) if high > low else np.zeros_like(raw)
+    affine = np.rint(spread * 2.0**32).astype(np.int64).tobytes()
     ranks = np.unique(result.scores[0], return_inverse=True)[1].astype(np.int32).tobytes()
     return values, affine, ranks
 
@@ -103,11 +111,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--invariance", default="channels", choices=["channels", "layers", "none"])
     parser.add_argument("--options", default="{}", help="further options of the space, JSON")
+    parser.add_argument("--prepared", type=Path, help="kept statistics to start from, as runs/.prepared")
     parser.add_argument("--output", default="emq_identity", help="name of the file under benchmarks/results")
     given = parser.parse_args()
     options = {"invariance": given.invariance, "held_out": None, **json.loads(given.options)}
     space = EMQ(EMQOptions(**options))
     with scratch() as folder:
+        if given.prepared:
+            shutil.copytree(given.prepared, folder / ".prepared", dirs_exist_ok=True)
         problem = problem_of(space.options, False, folder / ".prepared", lambda *_: None)
         assert problem is not None
         lines, results = [], {}
@@ -122,7 +133,14 @@ def main() -> None:
             valid = np.mean([r["valid"] / r["proposals"] for r in runs])
             lines.append([kind, f"{100 * valid:.0f} %", *cells])
             print(table(["search", "valid", "form", "values", "affine", "ranks"], lines), flush=True)
-    path = write(given.output, {**environment(("numpy",)), "settings": vars(given), "results": results})
+    path = write(
+        given.output,
+        {
+            **environment(("numpy",)),
+            "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items()},
+            "results": results,
+        },
+    )
     print(f"written to {path}")
 
 
