@@ -3,6 +3,11 @@
 Tensors are those of the convolutions in the model's order; both gradients come in reverse order; tensor i belongs to
 column i of the configurations, as many as the shorter of the two has (zip), and is multiplied by its bits before any
 operator. Read from the authors' later code; what their ResNet-18 run does follows: 20 convolutions, 18 bits.
+
+Two things are otherwise. There, gradients add up from one evaluation to the next, because nothing zeroes them, so that
+a score depends on how many came before; here each is gathered once, as at the first evaluation there. And there tensors
+are whole: so they are here with `options.samples: null`, with which genotype (a) equals its closed form. With a number,
+operators see that many elements of each tensor, and the mean of a softmax is 1 / (rows kept), not 1 / (channels).
 """
 
 from __future__ import annotations
