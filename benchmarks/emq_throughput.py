@@ -22,11 +22,12 @@ from benchmarks.common import environment, table, write
 from proxies.quantization import gather
 from search_spaces.emq.benchmark.loading import load
 from search_spaces.emq.benchmark.pretrained import batch, network
+from search_spaces.emq.evaluator import scored
 from search_spaces.emq.expression import Expression, expression
 from search_spaces.emq.known import RELEASED
 from search_spaces.emq.language import Genome
 from search_spaces.emq.operators import BINARY, UNARY
-from search_spaces.emq.scoring import places_of, raw_scores, score
+from search_spaces.emq.scoring import places_of, raw_scores
 from search_spaces.emq.statistics import gather_samples
 from search_spaces.emq.tables import Tables
 from search_spaces.emq.variation import Variation
@@ -65,8 +66,7 @@ def ours(tables: Tables, genomes: list[Genome], places: np.ndarray) -> float:
     began = time.process_time()
     for first in range(0, len(genomes), BLOCK):
         part: list[Expression] = [expression(genome) for genome in genomes[first : first + BLOCK]]
-        stacked = np.stack([tables.table(e) for e in part])
-        score(stacked, places, [e.aggregation for e in part], [not e.released for e in part])
+        scored(tables, part, places)
     return (time.process_time() - began) / len(genomes)
 
 
